@@ -1,0 +1,14 @@
+//! `AsyncQueue` takes the wait for late answers off an application: it calls an AI provider's asynchronous API,
+//! receives the provider's native webhook at a one-time callback URL, and keeps the result until it is read.
+//!
+//! The folder tree is the architecture; ARCHITECTURE.md says which room may know which.
+
+pub mod clock;
+pub mod config;
+pub mod credentials;
+pub mod guard;
+pub mod net;
+pub mod outbound;
+pub mod store;
+pub mod task;
+pub mod telemetry;
