@@ -1,0 +1,201 @@
+//! How the parts of a task that are written once look on disk: JSON beside the raw body, so that a later version can
+//! add to them and a person can read them.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::{EventRecord, StoreError};
+use crate::task::{Entry, Method, Payload, Request, Status, TaskId, Timestamp};
+
+/// The text and the body that a journal row holds.
+pub(super) struct Written {
+    /// Everything but the body, as JSON.
+    pub head: String,
+    /// The body, as it is.
+    pub body: Option<Bytes>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct RequestHead {
+    url: String,
+    method: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    headers: Vec<(String, String)>,
+    timeout_ms: i64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    retry_on: Vec<u16>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    delay_until: Option<i64>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    wait_for_signal: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    on_complete_url: Option<String>,
+    #[serde(default)]
+    on_complete_max_retries: u32,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    metadata: Vec<(String, String)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    retry_of: Option<uuid::Uuid>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct PayloadHead {
+    status: u16,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    headers: Vec<(String, String)>,
+    #[serde(default)]
+    ms: i64,
+}
+
+pub(super) fn write_request(request: &Request) -> Written {
+    let head = RequestHead {
+        url: request.target_url.clone(),
+        method: request.method.name().to_owned(),
+        headers: request.headers.clone(),
+        timeout_ms: request.timeout_ms,
+        retry_on: request.retry_on.clone(),
+        delay_until: request.delay_until.map(|at| at.0),
+        wait_for_signal: request.wait_for_signal,
+        on_complete_url: request.on_complete_url.clone(),
+        on_complete_max_retries: request.on_complete_max_retries,
+        metadata: request.metadata.clone(),
+        retry_of: request.retry_of.map(|id| id.0),
+    };
+    let body = request.body.as_ref().map(|body| Bytes::copy_from_slice(body.as_bytes()));
+    Written { head: to_json(&head), body }
+}
+
+pub(super) fn read_request(head: &str, body: Option<Vec<u8>>) -> Result<Request, StoreError> {
+    let head: RequestHead = from_json(head)?;
+    let method = Method::from_name(&head.method).ok_or_else(|| broken("method"))?;
+    let body = body.map(String::from_utf8).transpose().map_err(|_| broken("request body"))?;
+    Ok(Request {
+        target_url: head.url,
+        method,
+        headers: head.headers,
+        body,
+        timeout_ms: head.timeout_ms,
+        retry_on: head.retry_on,
+        delay_until: head.delay_until.map(Timestamp),
+        wait_for_signal: head.wait_for_signal,
+        on_complete_url: head.on_complete_url,
+        on_complete_max_retries: head.on_complete_max_retries,
+        metadata: head.metadata,
+        retry_of: head.retry_of.map(TaskId),
+    })
+}
+
+pub(super) fn write_payload(payload: &Payload) -> Written {
+    let head =
+        PayloadHead { status: payload.status_code, headers: payload.headers.clone(), ms: payload.duration_ms };
+    Written { head: to_json(&head), body: Some(payload.body.clone()) }
+}
+
+pub(super) fn read_payload(head: &str, body: Option<Vec<u8>>) -> Result<Payload, StoreError> {
+    let head: PayloadHead = from_json(head)?;
+    let body = Bytes::from(body.unwrap_or_default());
+    Ok(Payload { status_code: head.status, headers: head.headers, body, duration_ms: head.ms })
+}
+
+/// One entry of a task's history: short names, and only what is there.
+#[derive(Default, Serialize, Deserialize)]
+struct StoredEntry {
+    #[serde(rename = "t")]
+    kind: String,
+    #[serde(rename = "n", default, skip_serializing_if = "Option::is_none")]
+    attempt: Option<u32>,
+    #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
+    code: Option<u16>,
+    #[serde(rename = "e", default, skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    #[serde(rename = "ms", default, skip_serializing_if = "Option::is_none")]
+    duration_ms: Option<i64>,
+    #[serde(rename = "at", default, skip_serializing_if = "Option::is_none")]
+    when: Option<i64>,
+}
+
+pub(super) fn write_entries(entries: &[Entry]) -> String {
+    let stored: Vec<StoredEntry> = entries.iter().map(store_entry).collect();
+    to_json(&stored)
+}
+
+pub(super) fn read_entries(at: Timestamp, text: &str) -> Result<Vec<EventRecord>, StoreError> {
+    let stored: Vec<StoredEntry> = from_json(text)?;
+    let record = |stored| Ok(EventRecord { at, entry: load_entry(stored)?, body: None });
+    stored.into_iter().map(record).collect()
+}
+
+fn store_entry(entry: &Entry) -> StoredEntry {
+    let kind = entry.name().to_owned();
+    match entry.clone() {
+        Entry::Created | Entry::CallbackReceived | Entry::CallbackLate | Entry::SignalReceived | Entry::Progress => {
+            StoredEntry { kind, ..StoredEntry::default() }
+        }
+        Entry::AttemptStarted { attempt } => StoredEntry { kind, attempt: Some(attempt), ..StoredEntry::default() },
+        Entry::AttemptFinished { attempt, status_code, error, duration_ms, next_attempt_at } => StoredEntry {
+            kind,
+            attempt: Some(attempt),
+            code: status_code,
+            error,
+            duration_ms,
+            when: next_attempt_at.map(|at| at.0),
+        },
+        Entry::WebhookAttempted { attempt, status_code, error, next_attempt_at } => StoredEntry {
+            kind,
+            attempt: Some(attempt),
+            code: status_code,
+            error,
+            duration_ms: None,
+            when: next_attempt_at.map(|at| at.0),
+        },
+        Entry::Waiting { deadline } | Entry::Polling { deadline } => {
+            StoredEntry { kind, when: Some(deadline.0), ..StoredEntry::default() }
+        }
+        Entry::Ended { error, .. } => StoredEntry { kind, error, ..StoredEntry::default() },
+    }
+}
+
+fn load_entry(stored: StoredEntry) -> Result<Entry, StoreError> {
+    let attempt = stored.attempt.unwrap_or_default();
+    let when = stored.when.map(Timestamp);
+    let deadline = when.unwrap_or_default();
+    Ok(match stored.kind.as_str() {
+        "created" => Entry::Created,
+        "attempt.started" => Entry::AttemptStarted { attempt },
+        "attempt.finished" => Entry::AttemptFinished {
+            attempt,
+            status_code: stored.code,
+            error: stored.error,
+            duration_ms: stored.duration_ms,
+            next_attempt_at: when,
+        },
+        "waiting" => Entry::Waiting { deadline },
+        "polling" => Entry::Polling { deadline },
+        "callback.received" => Entry::CallbackReceived,
+        "callback.late" => Entry::CallbackLate,
+        "signal.received" => Entry::SignalReceived,
+        "progress" => Entry::Progress,
+        "webhook.attempted" => Entry::WebhookAttempted {
+            attempt,
+            status_code: stored.code,
+            error: stored.error,
+            next_attempt_at: when,
+        },
+        other => match Status::from_name(other) {
+            Some(status) => Entry::Ended { status, error: stored.error },
+            None => return Err(broken("event type")),
+        },
+    })
+}
+
+fn to_json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("plain data is always JSON")
+}
+
+fn from_json<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, StoreError> {
+    serde_json::from_str(text).map_err(|error| StoreError::Unavailable(format!("a stored row cannot be read: {error}")))
+}
+
+fn broken(what: &str) -> StoreError {
+    StoreError::Unavailable(format!("a stored row holds no valid {what}"))
+}

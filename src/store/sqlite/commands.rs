@@ -1,0 +1,348 @@
+//! The store's writing acts, each run by the writer inside its transaction.
+
+use rusqlite::{OptionalExtension, params};
+
+use super::row::{self, Row};
+use super::writer::Writer;
+use super::{failed, queries};
+use crate::store::encoding;
+use crate::store::{
+    Capacity, Claimed, ClaimedDelivery, Created, IDEMPOTENCY_MS, Idempotency, NewTask, StoreError, Sweep,
+};
+use crate::task::{
+    self, Delivery, DeliveryOutcome, DeliveryStatus, Entry, Event, Payload, Refusal, State, Task, TaskId, TeamId,
+    Timestamp, Why,
+};
+
+/// The largest late callback body that is kept.
+const LATE_BODY_MAX: usize = 1 << 20;
+
+impl Writer {
+    pub(super) fn create(&mut self, new: &NewTask) -> Result<Created, StoreError> {
+        let task = &new.task;
+        if let Some(idempotency) = &new.idempotency
+            && let Some(before) = self.created_before(task.team, idempotency, task.created_at)?
+        {
+            return Ok(Created::Before(before));
+        }
+        let request = self.append(None, &[], Some(encoding::write_request(&new.request)), task.created_at)?;
+        let row = Row {
+            task: task.clone(),
+            host: new.host,
+            key_number: new.key_number,
+            head: request,
+            request,
+            answer: None,
+            result: None,
+            progress: None,
+            delivery: None,
+        };
+        if !row::insert(&self.db, &row).map_err(failed)? {
+            self.db.execute("DELETE FROM journal WHERE id = ?1", [request]).map_err(failed)?;
+            return Err(StoreError::Taken);
+        }
+        if let Some(idempotency) = &new.idempotency {
+            self.remember(task, idempotency)?;
+        }
+        self.entered(&row)?;
+        Ok(Created::New)
+    }
+
+    fn created_before(
+        &self,
+        team: TeamId,
+        idempotency: &Idempotency,
+        now: Timestamp,
+    ) -> Result<Option<TaskId>, StoreError> {
+        let mut find = self
+            .db
+            .prepare_cached("SELECT id, body, task, at FROM idempotency WHERE team = ?1 AND key = ?2")
+            .map_err(failed)?;
+        let found = find
+            .query_row(params![team.0, idempotency.key], |row| {
+                Ok((row.get::<_, i64>(0)?, row.get::<_, [u8; 32]>(1)?, row.get::<_, i64>(2)?, row.get::<_, i64>(3)?))
+            })
+            .optional()
+            .map_err(failed)?;
+        let Some((id, body, key, at)) = found else { return Ok(None) };
+        let fresh = now.millis_since(Timestamp(at)) < IDEMPOTENCY_MS;
+        match row::load_by_key(&self.db, key).map_err(failed)? {
+            Some(_) if fresh && body != idempotency.body => Err(StoreError::KeyReused),
+            Some(row) if fresh => Ok(Some(row.task.id)),
+            _ => {
+                self.db.execute("DELETE FROM idempotency WHERE id = ?1", [id]).map_err(failed)?;
+                Ok(None)
+            }
+        }
+    }
+
+    fn remember(&self, task: &Task, idempotency: &Idempotency) -> Result<(), StoreError> {
+        let mut insert = self
+            .db
+            .prepare_cached("INSERT INTO idempotency (team, key, body, task, at) VALUES (?1, ?2, ?3, ?4, ?5)")
+            .map_err(failed)?;
+        let key = task.id.sort_key();
+        insert
+            .execute(params![task.team.0, idempotency.key, idempotency.body, key, task.created_at.0])
+            .map_err(failed)?;
+        Ok(())
+    }
+
+    /// The outer result is the store's own fate; the inner one is what the transition decided.
+    pub(super) fn transition(
+        &mut self,
+        id: TaskId,
+        event: &Event,
+        payload: Option<&Payload>,
+        now: Timestamp,
+    ) -> Result<Result<Task, StoreError>, StoreError> {
+        let row = match self.row(id) {
+            Ok(row) => row,
+            Err(StoreError::NotFound) => return Ok(Err(StoreError::NotFound)),
+            Err(error) => return Err(error),
+        };
+        match task::step(&row.task, event, now) {
+            Ok(step) => Ok(Ok(self.apply(row, step, payload, now)?.task)),
+            Err(refusal) => {
+                self.keep_late(row, refusal, payload, now)?;
+                Ok(Err(refusal.into()))
+            }
+        }
+    }
+
+    /// A callback that came too late is refused, but the work that it tells of was paid for: its body is kept, once.
+    fn keep_late(
+        &mut self,
+        mut row: Row,
+        refusal: Refusal,
+        payload: Option<&Payload>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let Some(payload) = payload.filter(|payload| refusal.keep_late && payload.body.len() <= LATE_BODY_MAX) else {
+            return Ok(());
+        };
+        row.head = self.append(Some(row.head), &[Entry::CallbackLate], Some(encoding::write_payload(payload)), now)?;
+        row.task.late_kept = true;
+        row::update(&self.db, &row).map_err(failed)
+    }
+
+    pub(super) fn claim(
+        &mut self,
+        mut capacity: Capacity,
+        lease_until: Timestamp,
+        now: Timestamp,
+    ) -> Result<Vec<Claimed>, StoreError> {
+        let mut claimed = Vec::new();
+        while claimed.len() < capacity.slots {
+            let Some((key, host)) = self.ready.next(&capacity) else { break };
+            let row = row::load_by_key(&self.db, key).map_err(failed)?.ok_or_else(|| out_of_step(key))?;
+            let step = task::step(&row.task, &Event::Claimed { lease_until }, now).map_err(|_| out_of_step(key))?;
+            let row = self.apply(row, step, None, now)?;
+            *capacity.in_flight.entry(host).or_default() += 1;
+            let request = queries::request(&self.db, row.request)?;
+            claimed.push(Claimed { task: row.task, request, host, key_number: row.key_number });
+        }
+        Ok(claimed)
+    }
+
+    pub(super) fn void_claims(&mut self, now: Timestamp) -> Result<usize, StoreError> {
+        let mut voided = 0;
+        for team in queries::teams(&self.db)? {
+            for key in self.processing(team.id)? {
+                let row = row::load_by_key(&self.db, key).map_err(failed)?.ok_or_else(|| out_of_step(key))?;
+                let event = Event::Interrupted { attempt: row.task.attempt };
+                let step = task::step(&row.task, &event, now).map_err(|_| out_of_step(key))?;
+                self.apply(row, step, None, now)?;
+                voided += 1;
+            }
+        }
+        Ok(voided)
+    }
+
+    fn processing(&self, team: TeamId) -> Result<Vec<i64>, StoreError> {
+        let mut select = self
+            .db
+            .prepare_cached("SELECT key FROM task WHERE team = ?1 AND status = 2 AND status <> 5")
+            .map_err(failed)?;
+        let keys = select.query_map([team.0], |row| row.get(0)).map_err(failed)?;
+        keys.collect::<Result<_, _>>().map_err(failed)
+    }
+
+    pub(super) fn fire_timers(&mut self, sweep: Sweep, now: Timestamp) -> Result<usize, StoreError> {
+        let due = self.due_timers(sweep.limit, now)?;
+        for (at, key) in &due {
+            let mut delete =
+                self.db.prepare_cached("DELETE FROM timer WHERE at = ?1 AND key = ?2").map_err(failed)?;
+            delete.execute([at, key]).map_err(failed)?;
+            drop(delete);
+            // A timer whose task moved on, or is gone, is dropped here and not when the task moves: one write less.
+            if let Some(row) = row::load_by_key(&self.db, *key).map_err(failed)? {
+                self.fire(row, sweep, now)?;
+            }
+        }
+        Ok(due.len())
+    }
+
+    fn due_timers(&self, limit: usize, now: Timestamp) -> Result<Vec<(i64, i64)>, StoreError> {
+        let mut select = self
+            .db
+            .prepare_cached("SELECT at, key FROM timer WHERE at <= ?1 ORDER BY at, key LIMIT ?2")
+            .map_err(failed)?;
+        let rows = select.query_map(params![now.0, limit], |row| Ok((row.get(0)?, row.get(1)?))).map_err(failed)?;
+        rows.collect::<Result<_, _>>().map_err(failed)
+    }
+
+    fn fire(&mut self, row: Row, sweep: Sweep, now: Timestamp) -> Result<(), StoreError> {
+        let event = match row.task.state {
+            State::Delayed { .. } => Event::Due,
+            State::Waiting { deadline } | State::Polling { deadline }
+                if deadline < sweep.missed_before && now < sweep.not_before =>
+            {
+                return self.set_timer(sweep.not_before, row.task.id.sort_key());
+            }
+            _ => Event::DeadlinePassed,
+        };
+        match task::step(&row.task, &event, now) {
+            Ok(step) => self.apply(row, step, None, now).map(drop),
+            Err(_) => Ok(()),
+        }
+    }
+
+    pub(super) fn claim_deliveries(&mut self, limit: usize, now: Timestamp) -> Result<Vec<ClaimedDelivery>, StoreError> {
+        let mut claimed = Vec::new();
+        for (at, key) in self.due_deliveries(limit, now)? {
+            match queries::read_by_key(&self.db, key)? {
+                Some(record) => {
+                    let delivery = record.delivery.unwrap_or(Delivery::due(now));
+                    claimed.push(ClaimedDelivery { record, delivery });
+                }
+                None => self.unplan_delivery(key, Timestamp(at)).map_err(failed)?,
+            }
+        }
+        self.delivering.extend(claimed.iter().map(|claim| claim.record.task.id.sort_key()));
+        Ok(claimed)
+    }
+
+    fn due_deliveries(&self, limit: usize, now: Timestamp) -> Result<Vec<(i64, i64)>, StoreError> {
+        // Those under way are still in the outbox, at its front.
+        let mut select = self
+            .db
+            .prepare_cached("SELECT at, key FROM outbox WHERE at <= ?1 ORDER BY at, key LIMIT ?2")
+            .map_err(failed)?;
+        let most = limit + self.delivering.len();
+        let rows = select.query_map(params![now.0, most], |row| Ok((row.get(0)?, row.get(1)?))).map_err(failed)?;
+        let idle = |found: &rusqlite::Result<(i64, i64)>| match found {
+            Ok((_, key)) => !self.delivering.contains(key),
+            Err(_) => true,
+        };
+        rows.filter(idle).take(limit).collect::<Result<_, _>>().map_err(failed)
+    }
+
+    pub(super) fn finish_delivery(
+        &mut self,
+        id: TaskId,
+        outcome: &DeliveryOutcome,
+        now: Timestamp,
+    ) -> Result<Delivery, StoreError> {
+        self.delivering.remove(&id.sort_key());
+        let mut row = self.row(id)?;
+        let before = row.delivery.ok_or(StoreError::NotFound)?;
+        let request = queries::request(&self.db, row.request)?;
+        let after = before.after(outcome, request.on_complete_max_retries, now);
+        if let Some(at) = before.next_attempt_at {
+            self.unplan_delivery(id.sort_key(), at).map_err(failed)?;
+        }
+        if let Some(at) = after.next_attempt_at {
+            self.plan_delivery(id, at)?;
+        }
+        let entry = Entry::WebhookAttempted {
+            attempt: after.attempts,
+            status_code: outcome.status_code,
+            error: outcome.error.clone(),
+            next_attempt_at: after.next_attempt_at,
+        };
+        row.head = self.append(Some(row.head), &[entry], None, now)?;
+        row.delivery = Some(after);
+        row::update_delivery(&self.db, &row).map_err(failed)?;
+        Ok(after)
+    }
+
+    pub(super) fn resend(&mut self, id: TaskId, now: Timestamp) -> Result<Delivery, StoreError> {
+        let mut row = self.row(id)?;
+        if !row.task.status().is_final() {
+            return Err(not_final(&row.task));
+        }
+        let before = row.delivery.ok_or(StoreError::NotFound)?;
+        // One that is planned is only brought forward; one that is under way is left to its end.
+        if before.status == DeliveryStatus::Pending && self.delivering.contains(&id.sort_key()) {
+            return Ok(before);
+        }
+        if let Some(at) = before.next_attempt_at {
+            self.unplan_delivery(id.sort_key(), at).map_err(failed)?;
+        }
+        let again = before.again(now);
+        self.plan_delivery(id, now)?;
+        row.delivery = Some(again);
+        row::update_delivery(&self.db, &row).map_err(failed)?;
+        Ok(again)
+    }
+
+    pub(super) fn next_delivery(&mut self) -> Result<Option<Timestamp>, StoreError> {
+        let mut select = self.db.prepare_cached("SELECT at, key FROM outbox ORDER BY at, key LIMIT ?1").map_err(failed)?;
+        let rows = select
+            .query_map([self.delivering.len() + 1], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))
+            .map_err(failed)?;
+        for found in rows {
+            let (at, key) = found.map_err(failed)?;
+            if !self.delivering.contains(&key) {
+                return Ok(Some(Timestamp(at)));
+            }
+        }
+        Ok(None)
+    }
+
+    pub(super) fn delete(&mut self, id: TaskId) -> Result<(), StoreError> {
+        let row = self.row(id)?;
+        if !row.task.status().is_final() {
+            return Err(not_final(&row.task));
+        }
+        self.remove(&row)
+    }
+
+    pub(super) fn purge(&mut self, before: Timestamp, limit: usize, now: Timestamp) -> Result<usize, StoreError> {
+        let old = self.ended_before(before, limit)?;
+        for key in &old {
+            if let Some(row) = row::load_by_key(&self.db, *key).map_err(failed)? {
+                self.remove(&row)?;
+            }
+        }
+        let outdated = now.plus_millis(-IDEMPOTENCY_MS);
+        self.db
+            .prepare_cached(
+                "DELETE FROM idempotency WHERE id IN (SELECT id FROM idempotency ORDER BY id LIMIT ?2) AND at < ?1",
+            )
+            .and_then(|mut delete| delete.execute(params![outdated.0, limit]))
+            .map_err(failed)?;
+        Ok(old.len())
+    }
+
+    fn ended_before(&self, before: Timestamp, limit: usize) -> Result<Vec<i64>, StoreError> {
+        // A webhook that is still to be delivered keeps its task.
+        let mut select = self
+            .db
+            .prepare_cached(
+                "SELECT key FROM task WHERE status >= 5 AND at < ?1 AND hook_status IS NOT 0 ORDER BY at LIMIT ?2",
+            )
+            .map_err(failed)?;
+        let keys = select.query_map(params![before.0, limit], |row| row.get(0)).map_err(failed)?;
+        keys.collect::<Result<_, _>>().map_err(failed)
+    }
+}
+
+fn out_of_step(key: i64) -> StoreError {
+    StoreError::Unavailable(format!("the queue and the row of task {key} disagree"))
+}
+
+fn not_final(task: &Task) -> StoreError {
+    Refusal { status: task.status(), why: Why::Conflict, keep_late: false }.into()
+}

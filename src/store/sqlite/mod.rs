@@ -1,0 +1,221 @@
+//! The embedded store: `SQLite` in WAL mode with full durability, one writer with group commit, and a few readers.
+
+mod checkpoint;
+mod commands;
+mod open;
+mod queries;
+mod readers;
+mod ready;
+mod row;
+mod schema;
+mod writer;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rusqlite::ErrorCode;
+
+use super::{
+    ApiKey, Capacity, Claimed, ClaimedDelivery, Counts, Created, EventRecord, ListQuery, NewTask, NewTeam, Observer,
+    Seal, Store, StoreError, Sweep, TaskRecord, Team,
+};
+use crate::task::{Delivery, DeliveryOutcome, Event, Payload, Task, TaskId, TeamId, Timestamp};
+
+pub use checkpoint::log_bytes;
+
+/// The embedded store.
+pub struct Sqlite {
+    writer: writer::Handle,
+    readers: readers::Readers,
+    path: PathBuf,
+}
+
+/// How to open the store.
+pub struct Options {
+    /// The database file. It and its folder are made if they are missing, private to the user.
+    pub path: PathBuf,
+    /// Is told of every commit.
+    pub observer: Arc<dyn Observer>,
+    /// Told why, when the disk cannot be trusted any more. Should end the process: after a failed sync only a restart
+    /// from disk tells what is there.
+    pub fatal: Arc<dyn Fn(&str) + Send + Sync>,
+}
+
+impl Sqlite {
+    /// Opens the store, bringing its layout up to date.
+    ///
+    /// Fails with a text for people if another process has it open, if a newer version wrote it, or if the disk refuses.
+    pub fn open(options: Options) -> Result<Self, StoreError> {
+        open::open(options)
+    }
+
+    /// Whether a process has the store at `path` open.
+    pub fn in_use(path: &std::path::Path) -> bool {
+        open::in_use(path)
+    }
+
+    /// A small value that belongs to the store as a whole.
+    pub async fn meta(&self, name: &'static str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.readers.run(move |db| queries::meta(db, name)).await
+    }
+
+    /// Sets a small value that belongs to the store as a whole.
+    pub async fn set_meta(&self, name: &'static str, value: Vec<u8>) -> Result<(), StoreError> {
+        self.writer.run(move |writer| queries::set_meta(&writer.db, name, &value)).await
+    }
+}
+
+#[async_trait]
+impl Store for Sqlite {
+    async fn create(&self, new: NewTask) -> Result<Created, StoreError> {
+        self.writer.run(move |writer| writer.create(&new)).await
+    }
+
+    async fn transition(
+        &self,
+        id: TaskId,
+        event: Event,
+        payload: Option<Payload>,
+        now: Timestamp,
+    ) -> Result<Task, StoreError> {
+        // A refusal is an answer like any other: what it may have kept must be on disk too.
+        self.writer.run(move |writer| writer.transition(id, &event, payload.as_ref(), now)).await?
+    }
+
+    async fn claim(
+        &self,
+        capacity: Capacity,
+        lease_until: Timestamp,
+        now: Timestamp,
+    ) -> Result<Vec<Claimed>, StoreError> {
+        self.writer.run(move |writer| writer.claim(capacity, lease_until, now)).await
+    }
+
+    async fn void_claims(&self, now: Timestamp) -> Result<usize, StoreError> {
+        self.writer.run(move |writer| writer.void_claims(now)).await
+    }
+
+    async fn fire_timers(&self, sweep: Sweep, now: Timestamp) -> Result<usize, StoreError> {
+        self.writer.run(move |writer| writer.fire_timers(sweep, now)).await
+    }
+
+    async fn next_timer(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.readers.run(queries::next_timer).await
+    }
+
+    async fn claim_deliveries(&self, limit: usize, now: Timestamp) -> Result<Vec<ClaimedDelivery>, StoreError> {
+        self.writer.run(move |writer| writer.claim_deliveries(limit, now)).await
+    }
+
+    async fn finish_delivery(
+        &self,
+        id: TaskId,
+        outcome: DeliveryOutcome,
+        now: Timestamp,
+    ) -> Result<Delivery, StoreError> {
+        self.writer.run(move |writer| writer.finish_delivery(id, &outcome, now)).await
+    }
+
+    async fn return_delivery(&self, id: TaskId) -> Result<(), StoreError> {
+        self.writer
+            .run(move |writer| {
+                writer.delivering.remove(&id.sort_key());
+                writer.woke_deliveries();
+                Ok(())
+            })
+            .await
+    }
+
+    async fn resend(&self, id: TaskId, now: Timestamp) -> Result<Delivery, StoreError> {
+        self.writer.run(move |writer| writer.resend(id, now)).await
+    }
+
+    async fn next_delivery(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.writer.run(|writer| writer.next_delivery()).await
+    }
+
+    async fn state(&self, id: TaskId) -> Result<Task, StoreError> {
+        self.readers.run(move |db| queries::state(db, id)).await
+    }
+
+    async fn read(&self, id: TaskId) -> Result<TaskRecord, StoreError> {
+        self.readers.run(move |db| queries::read(db, id)).await
+    }
+
+    async fn list(&self, query: ListQuery) -> Result<(Vec<TaskRecord>, u64), StoreError> {
+        self.readers.run(move |db| queries::list(db, query)).await
+    }
+
+    async fn events(&self, id: TaskId) -> Result<Vec<EventRecord>, StoreError> {
+        self.readers.run(move |db| queries::events(db, id)).await
+    }
+
+    async fn delete(&self, id: TaskId) -> Result<(), StoreError> {
+        self.writer.run(move |writer| writer.delete(id)).await
+    }
+
+    async fn purge(&self, before: Timestamp, limit: usize, now: Timestamp) -> Result<usize, StoreError> {
+        self.writer.run(move |writer| writer.purge(before, limit, now)).await
+    }
+
+    async fn counts(&self) -> Result<Counts, StoreError> {
+        self.readers.run(queries::counts).await
+    }
+
+    async fn create_team(&self, team: NewTeam, seal: Seal, now: Timestamp) -> Result<Team, StoreError> {
+        self.writer.run(move |writer| queries::create_team(&writer.db, &team, &seal, now)).await
+    }
+
+    async fn teams(&self) -> Result<Vec<Team>, StoreError> {
+        self.readers.run(queries::teams).await
+    }
+
+    async fn team(&self, id: TeamId) -> Result<Team, StoreError> {
+        self.readers.run(move |db| queries::team(db, id)).await
+    }
+
+    async fn rotate_secret(&self, id: TeamId, sealed: Vec<u8>, old_until: Timestamp) -> Result<Team, StoreError> {
+        self.writer.run(move |writer| queries::rotate_secret(&writer.db, id, &sealed, old_until)).await
+    }
+
+    async fn set_rate_limit(&self, id: TeamId, limit: Option<u32>) -> Result<Team, StoreError> {
+        self.writer.run(move |writer| queries::set_rate_limit(&writer.db, id, limit)).await
+    }
+
+    async fn create_key(&self, key: ApiKey) -> Result<(), StoreError> {
+        self.writer.run(move |writer| queries::create_key(&writer.db, &key)).await
+    }
+
+    async fn keys(&self, team: TeamId) -> Result<Vec<ApiKey>, StoreError> {
+        self.readers.run(move |db| queries::keys(db, team)).await
+    }
+
+    async fn revoke_key(&self, uid: uuid::Uuid, now: Timestamp) -> Result<ApiKey, StoreError> {
+        self.writer.run(move |writer| queries::revoke_key(&writer.db, uid, now)).await
+    }
+
+    async fn find_key(&self, hash: [u8; 32]) -> Result<(ApiKey, Team), StoreError> {
+        self.readers.run(move |db| queries::find_key(db, &hash)).await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.writer.run(|_| Ok(())).await
+    }
+
+    async fn backup(&self, path: PathBuf) -> Result<(), StoreError> {
+        open::backup(self.path.clone(), path).await
+    }
+}
+
+/// Turns the database's error into ours.
+fn failed(error: rusqlite::Error) -> StoreError {
+    // A failed sync must never be tried again: the kernel may have dropped the pages, and a second sync would report
+    // success.
+    match error.sqlite_error_code() {
+        Some(ErrorCode::SystemIoFailure | ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            StoreError::Damaged(error.to_string())
+        }
+        _ => StoreError::Unavailable(error.to_string()),
+    }
+}

@@ -1,0 +1,282 @@
+//! The hot row: how a task's changing part is laid out in columns.
+
+use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
+
+use crate::store::HostId;
+use crate::task::{
+    Backoff, Delivery, DeliveryStatus, EndedBy, Policy, State, Status, Task, TaskId, TeamId, Then, Timestamp,
+};
+
+/// A task's row, with pointers to what was written once.
+#[derive(Clone, Debug)]
+pub(super) struct Row {
+    pub task: Task,
+    pub host: HostId,
+    pub key_number: u32,
+    /// The newest journal row of this task.
+    pub head: i64,
+    pub request: i64,
+    pub answer: Option<i64>,
+    pub result: Option<i64>,
+    pub progress: Option<i64>,
+    pub delivery: Option<Delivery>,
+}
+
+const SELECT: &str = "SELECT key, low, team, host, status, at, priority, flags, max_retries, max_wait, attempt, retries, \
+    created_at, started_at, error, key_number, head, request, answer, result, progress, \
+    hook_status, hook_attempts, hook_code, hook_next FROM task";
+
+pub(super) fn select(rest: &str) -> String {
+    format!("{SELECT} {rest}")
+}
+
+/// The row with this id, if there is one.
+pub(super) fn load(db: &Connection, id: TaskId) -> rusqlite::Result<Option<Row>> {
+    let row = load_by_key(db, id.sort_key())?;
+    Ok(row.filter(|row| row.task.id == id))
+}
+
+/// The row with this key, if there is one.
+pub(super) fn load_by_key(db: &Connection, key: i64) -> rusqlite::Result<Option<Row>> {
+    const BY_KEY: &str = "SELECT key, low, team, host, status, at, priority, flags, max_retries, max_wait, attempt, \
+        retries, created_at, started_at, error, key_number, head, request, answer, result, progress, \
+        hook_status, hook_attempts, hook_code, hook_next FROM task WHERE key = ?1";
+    db.prepare_cached(BY_KEY)?.query_row([key], read).optional()
+}
+
+pub(super) fn read(row: &SqlRow<'_>) -> rusqlite::Result<Row> {
+    let flags = row.get(7)?;
+    let status: i64 = row.get(4)?;
+    let at = Timestamp(row.get(5)?);
+    let task = Task {
+        id: TaskId::from_key(row.get(0)?, row.get(1)?),
+        team: TeamId(row.get(2)?),
+        priority: row.get(6)?,
+        policy: Policy { max_retries: row.get(8)?, max_wait_ms: row.get(9)?, ..read_policy(flags) },
+        created_at: Timestamp(row.get(12)?),
+        state: read_state(status, at, flags),
+        attempt: row.get(10)?,
+        retry_count: row.get(11)?,
+        started_at: row.get::<_, Option<i64>>(13)?.map(Timestamp),
+        accepted: flags & ACCEPTED != 0,
+        late_kept: flags & LATE_KEPT != 0,
+        error: row.get(14)?,
+    };
+    Ok(Row {
+        task,
+        host: HostId(row.get(3)?),
+        key_number: row.get(15)?,
+        head: row.get(16)?,
+        request: row.get(17)?,
+        answer: row.get(18)?,
+        result: row.get(19)?,
+        progress: row.get(20)?,
+        delivery: read_delivery(row)?,
+    })
+}
+
+fn read_delivery(row: &SqlRow<'_>) -> rusqlite::Result<Option<Delivery>> {
+    let Some(status) = row.get::<_, Option<i64>>(21)? else { return Ok(None) };
+    let status = match status {
+        0 => DeliveryStatus::Pending,
+        1 => DeliveryStatus::Delivered,
+        _ => DeliveryStatus::Failed,
+    };
+    Ok(Some(Delivery {
+        status,
+        attempts: row.get(22)?,
+        last_status_code: row.get(23)?,
+        next_attempt_at: row.get::<_, Option<i64>>(24)?.map(Timestamp),
+    }))
+}
+
+/// Adds a row. False if the key is taken.
+pub(super) fn insert(db: &Connection, row: &Row) -> rusqlite::Result<bool> {
+    let task = &row.task;
+    let (status, at) = write_state(&task.state);
+    let mut insert = db.prepare_cached(
+        "INSERT OR IGNORE INTO task (key, low, team, host, status, at, priority, flags, max_retries, max_wait, \
+         attempt, retries, created_at, key_number, head, request) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+    )?;
+    let added = insert.execute(params![
+        task.id.sort_key(),
+        task.id.low_bits(),
+        task.team.0,
+        row.host.0,
+        status,
+        at.0,
+        task.priority,
+        write_flags(task),
+        task.policy.max_retries,
+        task.policy.max_wait_ms,
+        task.attempt,
+        task.retry_count,
+        task.created_at.0,
+        row.key_number,
+        row.head,
+        row.request,
+    ])?;
+    Ok(added == 1)
+}
+
+/// Writes all that can change.
+pub(super) fn update(db: &Connection, row: &Row) -> rusqlite::Result<()> {
+    let task = &row.task;
+    let (status, at) = write_state(&task.state);
+    let hook = row.delivery;
+    let mut update = db.prepare_cached(
+        "UPDATE task SET status = ?2, at = ?3, flags = ?4, attempt = ?5, retries = ?6, started_at = ?7, error = ?8, \
+         head = ?9, answer = ?10, result = ?11, progress = ?12, \
+         hook_status = ?13, hook_attempts = ?14, hook_code = ?15, hook_next = ?16 WHERE key = ?1",
+    )?;
+    update.execute(params![
+        task.id.sort_key(),
+        status,
+        at.0,
+        write_flags(task),
+        task.attempt,
+        task.retry_count,
+        task.started_at.map(|at| at.0),
+        task.error,
+        row.head,
+        row.answer,
+        row.result,
+        row.progress,
+        hook.map(|hook| write_delivery_status(hook.status)),
+        hook.map(|hook| hook.attempts),
+        hook.and_then(|hook| hook.last_status_code),
+        hook.and_then(|hook| hook.next_attempt_at).map(|at| at.0),
+    ])?;
+    Ok(())
+}
+
+/// Writes the completion webhook's state alone: no index is touched.
+pub(super) fn update_delivery(db: &Connection, row: &Row) -> rusqlite::Result<()> {
+    let hook = row.delivery;
+    let mut update = db.prepare_cached(
+        "UPDATE task SET head = ?2, hook_status = ?3, hook_attempts = ?4, hook_code = ?5, hook_next = ?6 WHERE key = ?1",
+    )?;
+    update.execute(params![
+        row.task.id.sort_key(),
+        row.head,
+        hook.map(|hook| write_delivery_status(hook.status)),
+        hook.map(|hook| hook.attempts),
+        hook.and_then(|hook| hook.last_status_code),
+        hook.and_then(|hook| hook.next_attempt_at).map(|at| at.0),
+    ])?;
+    Ok(())
+}
+
+/// A status's number on disk.
+pub(super) fn status_code(status: Status) -> i64 {
+    match status {
+        Status::Pending => 0,
+        Status::Delayed => 1,
+        Status::Processing => 2,
+        Status::Waiting => 3,
+        Status::Polling => 4,
+        Status::Completed => 5,
+        Status::Failed => 6,
+        Status::Timeout => 7,
+        Status::Cancelled => 8,
+    }
+}
+
+/// The status with this number on disk.
+pub(super) fn status_of(code: i64) -> Status {
+    Status::ALL.into_iter().find(|status| status_code(*status) == code).unwrap_or(Status::Failed)
+}
+
+fn write_delivery_status(status: DeliveryStatus) -> i64 {
+    match status {
+        DeliveryStatus::Pending => 0,
+        DeliveryStatus::Delivered => 1,
+        DeliveryStatus::Failed => 2,
+    }
+}
+
+fn write_state(state: &State) -> (i64, Timestamp) {
+    let at = match state {
+        State::Delayed { due_at: at }
+        | State::Pending { since: at }
+        | State::Processing { lease_until: at }
+        | State::Waiting { deadline: at }
+        | State::Polling { deadline: at }
+        | State::Done { at, .. } => *at,
+    };
+    (status_code(state.status()), at)
+}
+
+fn read_state(status: i64, at: Timestamp, flags: i64) -> State {
+    match status_of(status) {
+        Status::Pending => State::Pending { since: at },
+        Status::Delayed => State::Delayed { due_at: at },
+        Status::Processing => State::Processing { lease_until: at },
+        Status::Waiting => State::Waiting { deadline: at },
+        Status::Polling => State::Polling { deadline: at },
+        status => State::Done { status, by: read_ended_by(flags), at },
+    }
+}
+
+// The small facts of a task share one integer.
+const THEN: i64 = 0b11;
+const LINEAR: i64 = 1 << 2;
+const CALLBACK: i64 = 1 << 3;
+const SIGNAL: i64 = 1 << 4;
+const COMPLETION: i64 = 1 << 5;
+const ACCEPTED: i64 = 1 << 6;
+const LATE_KEPT: i64 = 1 << 7;
+const ENDED_BY_SHIFT: i64 = 8;
+
+const ENDED_BY: [EndedBy; 7] = [
+    EndedBy::Answer,
+    EndedBy::Callback,
+    EndedBy::Signal,
+    EndedBy::Poll,
+    EndedBy::Deadline,
+    EndedBy::Cancellation,
+    EndedBy::Failure,
+];
+
+fn write_flags(task: &Task) -> i64 {
+    let policy = &task.policy;
+    let then = match policy.then {
+        Then::Finish => 0,
+        Then::Wait => 1,
+        Then::Poll => 2,
+    };
+    let ended_by = match task.state {
+        State::Done { by, .. } => ENDED_BY.iter().zip(0..).find(|(known, _)| **known == by).map_or(0, |(_, code)| code),
+        _ => 0,
+    };
+    let bit = |set: bool, bit: i64| if set { bit } else { 0 };
+    then | ended_by << ENDED_BY_SHIFT
+        | bit(policy.backoff == Backoff::Linear, LINEAR)
+        | bit(policy.callback, CALLBACK)
+        | bit(policy.signal, SIGNAL)
+        | bit(policy.completion, COMPLETION)
+        | bit(task.accepted, ACCEPTED)
+        | bit(task.late_kept, LATE_KEPT)
+}
+
+fn read_policy(flags: i64) -> Policy {
+    Policy {
+        max_retries: 0,
+        max_wait_ms: 0,
+        backoff: if flags & LINEAR == 0 { Backoff::Exponential } else { Backoff::Linear },
+        then: match flags & THEN {
+            0 => Then::Finish,
+            1 => Then::Wait,
+            _ => Then::Poll,
+        },
+        callback: flags & CALLBACK != 0,
+        signal: flags & SIGNAL != 0,
+        completion: flags & COMPLETION != 0,
+    }
+}
+
+fn read_ended_by(flags: i64) -> EndedBy {
+    let index = usize::try_from(flags >> ENDED_BY_SHIFT & 7).unwrap_or_default();
+    ENDED_BY.get(index).copied().unwrap_or(EndedBy::Failure)
+}

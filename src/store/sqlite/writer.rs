@@ -1,0 +1,345 @@
+//! The one writer. Commands that gather while a commit runs share the next one; nobody is answered before the disk has it.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension, params};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::checkpoint::Log;
+use super::ready::{Place, Ready};
+use super::row::{self, Row};
+use crate::store::encoding::{self, Written};
+use crate::store::{Effects, Observer, StoreError};
+use crate::task::{Delivery, Entry, Keep, Payload, State, Step, Task, TaskId, TeamId, Timestamp};
+
+/// At most this many commands share a commit.
+const BATCH_MAX: usize = 512;
+
+/// Commands that may wait for the writer; beyond that the store says it is overloaded.
+pub(super) const QUEUE_MAX: usize = 8192;
+
+/// What a command does once the fate of its commit is known.
+type Ack = Box<dyn FnOnce(Result<(), String>) + Send>;
+type Command = Box<dyn FnOnce(&mut Writer) -> Ack + Send>;
+
+/// The writing side of the store, on a thread of its own.
+pub(super) struct Writer {
+    pub db: Connection,
+    pub ready: Ready,
+    /// Completion webhooks being delivered now. The store has one owner, so memory is enough: a restart voids them.
+    pub delivering: HashSet<i64>,
+    effects: Effects,
+    /// How the counters change by this commit, and by the command under way.
+    counts: HashMap<(TeamId, i64), i64>,
+    command_counts: Vec<((TeamId, i64), i64)>,
+}
+
+/// What the writer shares with the rest of the store.
+pub(super) struct Shared {
+    pub observer: Arc<dyn Observer>,
+    /// Told why, when the disk cannot be trusted any more. Should end the process.
+    pub fatal: Arc<dyn Fn(&str) + Send + Sync>,
+    pub log: Log,
+    /// Held as long as anything is written: an embedded store has one owner.
+    pub lock: std::fs::File,
+}
+
+/// The way to the writer. When it is gone, what was queued is committed and the store is closed.
+pub(super) struct Handle {
+    commands: Option<mpsc::Sender<Command>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.commands = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Handle {
+    /// Runs `command` in a transaction; answers when it is on disk.
+    pub async fn run<T, F>(&self, command: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Writer) -> Result<T, StoreError> + Send + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        let boxed: Command = Box::new(move |writer| {
+            let outcome = writer.guarded(command);
+            Box::new(move |committed| {
+                // The caller may have gone away; what it asked for stands all the same.
+                let _ = answer.send(committed.map_err(StoreError::Unavailable).and(outcome));
+            })
+        });
+        let commands = self.commands.as_ref().ok_or_else(closed)?;
+        commands.try_send(boxed).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
+            mpsc::error::TrySendError::Closed(_) => closed(),
+        })?;
+        answered.await.map_err(|_| closed())?
+    }
+}
+
+fn closed_transaction() -> StoreError {
+    StoreError::Unavailable("the transaction was given up".to_owned())
+}
+
+fn closed() -> StoreError {
+    StoreError::Unavailable("the writer has stopped".to_owned())
+}
+
+/// Starts the writer's thread.
+pub(super) fn start(db: Connection, shared: Shared) -> Result<Handle, StoreError> {
+    let ready = Ready::load(&db).map_err(super::failed)?;
+    let (sender, commands) = mpsc::channel(QUEUE_MAX);
+    let writer = Writer {
+        db,
+        ready,
+        delivering: HashSet::new(),
+        effects: Effects::default(),
+        counts: HashMap::new(),
+        command_counts: Vec::new(),
+    };
+    let thread = std::thread::Builder::new()
+        .name("store-writer".to_owned())
+        .spawn(move || {
+            let fatal = shared.fatal.clone();
+            let work = std::panic::AssertUnwindSafe(|| writer.serve(commands, &shared));
+            if std::panic::catch_unwind(work).is_err() {
+                fatal("the writer panicked");
+            }
+            drop(shared.lock);
+        })
+        .map_err(|error| StoreError::Unavailable(error.to_string()))?;
+    Ok(Handle { commands: Some(sender), thread: Some(thread) })
+}
+
+impl Writer {
+    fn serve(mut self, mut commands: mpsc::Receiver<Command>, shared: &Shared) {
+        let mut batch = Vec::with_capacity(BATCH_MAX);
+        let mut acks = Vec::with_capacity(BATCH_MAX);
+        while commands.blocking_recv_many(&mut batch, BATCH_MAX) > 0 {
+            let size = batch.len();
+            let start = Instant::now();
+            let committed = self.commit(&mut batch, &mut acks);
+            let failure = committed.as_ref().err().map(ToString::to_string);
+            for ack in acks.drain(..) {
+                ack(failure.clone().map_or(Ok(()), Err));
+            }
+            match committed {
+                Ok(()) => shared.observer.committed(&self.effects),
+                Err(error) => self.recover(&error, shared),
+            }
+            shared.observer.batch(size, start.elapsed());
+            self.effects = Effects::default();
+            if let Err(StoreError::Damaged(error)) = shared.log.after_commit(&self.db) {
+                (shared.fatal)(&error);
+            }
+        }
+    }
+
+    fn commit(&mut self, batch: &mut Vec<Command>, acks: &mut Vec<Ack>) -> Result<(), StoreError> {
+        let begun = self.statement("BEGIN IMMEDIATE");
+        // Also without a transaction every command is called, so that every caller gets an answer; see `guarded`.
+        acks.extend(batch.drain(..).map(|command| command(self)));
+        begun?;
+        self.still_open()?;
+        self.save_counts().map_err(super::failed)?;
+        self.statement("COMMIT")
+    }
+
+    /// After a commit failed: nothing of it holds, and what memory says of the store is read anew.
+    fn recover(&mut self, error: &StoreError, shared: &Shared) {
+        tracing::error!(%error, "A commit failed; nothing of it was acknowledged");
+        if matches!(error, StoreError::Damaged(_)) {
+            (shared.fatal)(&error.to_string());
+        }
+        if !self.db.is_autocommit() {
+            let _ = self.db.execute_batch("ROLLBACK");
+        }
+        self.counts.clear();
+        match Ready::load(&self.db) {
+            Ok(ready) => self.ready = ready,
+            Err(error) => (shared.fatal)(&error.to_string()),
+        }
+    }
+
+    /// Runs one command so that its failure takes back its own writes and not its neighbours'.
+    fn guarded<T>(&mut self, command: impl FnOnce(&mut Self) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.still_open()?;
+        self.statement("SAVEPOINT command")?;
+        let outcome = command(self);
+        let counted = std::mem::take(&mut self.command_counts);
+        if let Err(StoreError::Unavailable(_) | StoreError::Damaged(_)) = outcome {
+            self.take_back()?;
+        } else {
+            self.statement("RELEASE command")?;
+            for (place, change) in counted {
+                *self.counts.entry(place).or_default() += change;
+            }
+        }
+        outcome
+    }
+
+    /// `SQLite` ends a transaction by itself when the disk fails or is full; what follows must not run outside of one.
+    fn still_open(&self) -> Result<(), StoreError> {
+        if self.db.is_autocommit() { Err(closed_transaction()) } else { Ok(()) }
+    }
+
+    fn take_back(&mut self) -> Result<(), StoreError> {
+        self.still_open()?;
+        self.statement("ROLLBACK TO command")?;
+        self.statement("RELEASE command")?;
+        self.ready = Ready::load(&self.db).map_err(super::failed)?;
+        Ok(())
+    }
+
+    fn statement(&mut self, sql: &str) -> Result<(), StoreError> {
+        self.db.prepare_cached(sql).and_then(|mut statement| statement.execute([])).map_err(super::failed)?;
+        Ok(())
+    }
+
+    fn save_counts(&mut self) -> rusqlite::Result<()> {
+        let mut save = self.db.prepare_cached(
+            "INSERT INTO counter (team, status, tasks) VALUES (?1, ?2, ?3) \
+             ON CONFLICT (team, status) DO UPDATE SET tasks = tasks + excluded.tasks",
+        )?;
+        for ((team, status), change) in self.counts.drain().filter(|(_, change)| *change != 0) {
+            save.execute(params![team.0, status, change])?;
+        }
+        Ok(())
+    }
+
+    /// Adds to the journal; answers the new row's number.
+    pub fn append(
+        &self,
+        prev: Option<i64>,
+        entries: &[Entry],
+        written: Option<Written>,
+        now: Timestamp,
+    ) -> Result<i64, StoreError> {
+        let events = (!entries.is_empty()).then(|| encoding::write_entries(entries));
+        let (head, body) = written.map_or((None, None), |written| (Some(written.head), written.body));
+        let mut insert = self
+            .db
+            .prepare_cached("INSERT INTO journal (prev, at, events, head, body) VALUES (?1, ?2, ?3, ?4, ?5)")
+            .map_err(super::failed)?;
+        insert.insert(params![prev, now.0, events, head, body.as_deref()]).map_err(super::failed)
+    }
+
+    /// Loads a row that must exist.
+    pub fn row(&self, id: TaskId) -> Result<Row, StoreError> {
+        row::load(&self.db, id).map_err(super::failed)?.ok_or(StoreError::NotFound)
+    }
+
+    /// Saves what a step decided, with everything that belongs to it.
+    pub fn apply(&mut self, mut row: Row, step: Step, payload: Option<&Payload>, now: Timestamp) -> Result<Row, StoreError> {
+        let before = row.task;
+        row.task = step.task;
+        let kept = payload.filter(|_| matches!(step.keep, Keep::Answer | Keep::Result | Keep::Progress));
+        if !step.log.is_empty() || kept.is_some() {
+            row.head = self.append(Some(row.head), &step.log, kept.map(encoding::write_payload), now)?;
+        }
+        match step.keep {
+            Keep::Nothing => {}
+            Keep::Answer => row.answer = kept.map(|_| row.head),
+            Keep::Result => row.result = kept.map(|_| row.head),
+            Keep::AnswerAsResult => row.result = row.answer,
+            Keep::Progress => row.progress = kept.map(|_| row.head),
+        }
+        if step.notify {
+            row.delivery = Some(Delivery::due(now));
+            self.plan_delivery(row.task.id, now)?;
+        }
+        row::update(&self.db, &row).map_err(super::failed)?;
+        self.moved(&before, &row)?;
+        Ok(row)
+    }
+
+    /// Keeps queue, timers, counts and waiters in step with a change of state.
+    fn moved(&mut self, before: &Task, row: &Row) -> Result<(), StoreError> {
+        let after = &row.task;
+        if before.state == after.state {
+            return Ok(());
+        }
+        if let State::Pending { .. } = before.state {
+            self.ready.remove(&self.db, before.team, row.host, before.id.sort_key()).map_err(super::failed)?;
+        }
+        self.count(before.team, before.state, -1);
+        self.entered(row)?;
+        self.effects.changed.push(after.id);
+        Ok(())
+    }
+
+    /// A task is in a new state, or new itself.
+    pub fn entered(&mut self, row: &Row) -> Result<(), StoreError> {
+        let task = &row.task;
+        self.count(task.team, task.state, 1);
+        if let State::Pending { since } = task.state {
+            let place = Place { rank: -i64::from(task.priority), since: since.0, key: task.id.sort_key() };
+            self.ready.add(task.team, row.host, place);
+            self.effects.ready = true;
+        }
+        if let Some(at) = task.state.timer() {
+            self.set_timer(at, task.id.sort_key())?;
+        }
+        Ok(())
+    }
+
+    pub fn set_timer(&mut self, at: Timestamp, key: i64) -> Result<(), StoreError> {
+        let mut insert =
+            self.db.prepare_cached("INSERT OR IGNORE INTO timer (at, key) VALUES (?1, ?2)").map_err(super::failed)?;
+        insert.execute([at.0, key]).map_err(super::failed)?;
+        self.effects.timer = Some(self.effects.timer.map_or(at, |earliest| earliest.min(at)));
+        Ok(())
+    }
+
+    pub fn plan_delivery(&mut self, id: TaskId, at: Timestamp) -> Result<(), StoreError> {
+        let mut insert =
+            self.db.prepare_cached("INSERT OR IGNORE INTO outbox (at, key) VALUES (?1, ?2)").map_err(super::failed)?;
+        insert.execute([at.0, id.sort_key()]).map_err(super::failed)?;
+        self.effects.deliver = true;
+        Ok(())
+    }
+
+    pub fn count(&mut self, team: TeamId, state: State, change: i64) {
+        self.command_counts.push(((team, row::status_code(state.status())), change));
+    }
+
+    /// Removes a task with its journal and webhook; its timers are dropped when they fire.
+    pub fn remove(&mut self, row: &Row) -> Result<(), StoreError> {
+        let key = row.task.id.sort_key();
+        self.remove_journal(row.head).map_err(super::failed)?;
+        if let Some(at) = row.delivery.and_then(|delivery| delivery.next_attempt_at) {
+            self.unplan_delivery(key, at).map_err(super::failed)?;
+        }
+        let mut delete = self.db.prepare_cached("DELETE FROM task WHERE key = ?1").map_err(super::failed)?;
+        delete.execute([key]).map_err(super::failed)?;
+        drop(delete);
+        self.count(row.task.team, row.task.state, -1);
+        Ok(())
+    }
+
+    pub fn unplan_delivery(&self, key: i64, at: Timestamp) -> rusqlite::Result<()> {
+        self.db.prepare_cached("DELETE FROM outbox WHERE at = ?1 AND key = ?2")?.execute([at.0, key])?;
+        Ok(())
+    }
+
+    fn remove_journal(&self, head: i64) -> rusqlite::Result<()> {
+        let mut delete = self.db.prepare_cached("DELETE FROM journal WHERE id = ?1 RETURNING prev")?;
+        let mut next = Some(head);
+        while let Some(id) = next {
+            next = delete.query_row([id], |row| row.get::<_, Option<i64>>(0)).optional()?.flatten();
+        }
+        Ok(())
+    }
+
+    pub fn woke_deliveries(&mut self) {
+        self.effects.deliver = true;
+    }
+}
