@@ -12,4 +12,6 @@ pub mod outbound;
 pub mod store;
 pub mod task;
 pub mod telemetry;
+pub mod teams;
 pub mod waiters;
+pub mod wire;
