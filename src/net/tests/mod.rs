@@ -10,7 +10,7 @@ use axum::{
     Router,
     body::Body,
     extract::Request,
-    http::StatusCode,
+    http::{StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -89,7 +89,10 @@ async fn echo(request: Request) -> Response {
     let (head, incoming) = request.into_parts();
     match body::read(incoming, &head.headers, CAP, BODY_DEADLINE).await {
         Ok(bytes) => Body::from(bytes).into_response(),
-        Err(error) => (error.status(), error.to_string()).into_response(),
+        Err(error) => {
+            let json = [(CONTENT_TYPE, "application/json")];
+            (error.status(), json, format!(r#"{{"error":"{error}"}}"#)).into_response()
+        }
     }
 }
 
