@@ -179,7 +179,7 @@ settings! {
     "log" log: logging::Format = parse::one(parse::log_format), "text|json|auto", Text("auto"), Once,
         "Form of the log; auto is text on a terminal and JSON otherwise";
     "log-level" log_level: String = parse::one(parse::log_filter), "FILTER", Text("info"), Once,
-        "What is logged: a level, or a filter such as info,asyncqueue::dispatch=debug";
+        "What is logged: a level, or a filter such as `info,asyncqueue::dispatch=debug`";
 }
 
 impl Setting {

@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn a_json_line_has_its_fields_at_the_top() {
         let line = logged(true, "info", || {
-            tracing::info!(attempt = 2, host = "h\n", "Called \u{1b}[31m it")
+            tracing::info!(attempt = 2, host = "h\n", "Called \u{1b}[31m it");
         });
         assert_eq!(line.lines().count(), 1, "{line}");
         let object: serde_json::Value = serde_json::from_str(&line).unwrap();

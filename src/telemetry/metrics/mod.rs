@@ -130,7 +130,7 @@ impl Metrics {
         Self(Arc::new(series))
     }
 
-    /// All metrics as OpenMetrics text, to be sent as [`CONTENT_TYPE`].
+    /// All metrics as `OpenMetrics` text, to be sent as [`CONTENT_TYPE`].
     pub fn render(&self) -> String {
         let mut text = String::with_capacity(16 * 1024);
         encode(&mut text, &self.0.registry).expect("a String takes whatever is written to it");

@@ -7,20 +7,22 @@ fn used() -> Metrics {
     let metrics = Metrics::new("1.2.3");
     for method in ["GET", "BREW", "\"}\n"] {
         for status in (0..1000).step_by(50).chain([u16::MAX]) {
-            Route::ALL
-                .iter()
-                .for_each(|route| metrics.request_answered(*route, method, status, Duration::from_millis(3)));
+            for route in Route::ALL {
+                metrics.request_answered(*route, method, status, Duration::from_millis(3));
+            }
             metrics.callback_answered(status);
             metrics.signal_answered(status);
         }
     }
-    TaskStatus::ALL.iter().for_each(|status| metrics.set_tasks(*status, 7));
-    AttemptOutcome::ALL
-        .iter()
-        .for_each(|outcome| metrics.attempt_ended(*outcome, Duration::from_secs(2)));
-    DeliveryOutcome::ALL
-        .iter()
-        .for_each(|outcome| metrics.webhook_attempted(*outcome));
+    for status in TaskStatus::ALL {
+        metrics.set_tasks(*status, 7);
+    }
+    for outcome in AttemptOutcome::ALL {
+        metrics.attempt_ended(*outcome, Duration::from_secs(2));
+    }
+    for outcome in DeliveryOutcome::ALL {
+        metrics.webhook_attempted(*outcome);
+    }
     metrics.commit_ended(12, Duration::from_micros(900));
     metrics.store_failed();
     metrics.set_store_log(4096);
