@@ -6,6 +6,8 @@
 pub mod clock;
 pub mod config;
 pub mod credentials;
+pub mod deliver;
+pub mod dispatch;
 pub mod guard;
 pub mod net;
 pub mod outbound;
@@ -13,5 +15,6 @@ pub mod store;
 pub mod task;
 pub mod telemetry;
 pub mod teams;
+pub mod timers;
 pub mod waiters;
 pub mod wire;

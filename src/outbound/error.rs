@@ -31,6 +31,12 @@ pub enum CallError {
         /// Whether the target may have seen the request.
         sent: bool,
     },
+    /// The service stopped before the call ended.
+    #[error("the service stopped")]
+    Stopped {
+        /// Whether the target may have seen the request.
+        sent: bool,
+    },
     /// The target answered, with more than is taken.
     #[error("answer is larger than {limit} bytes")]
     TooLarge {
@@ -46,7 +52,7 @@ impl CallError {
     pub fn may_have_been_sent(&self) -> bool {
         match self {
             Self::NotSent(_) => false,
-            Self::TimedOut { sent } => *sent,
+            Self::TimedOut { sent } | Self::Stopped { sent } => *sent,
             // A refusal may come after a first hop; the answer decides nothing then, nothing is retried.
             Self::Refused(_) => false,
             Self::ForbiddenRedirect(_) | Self::Broken(_) | Self::TooLarge { .. } => true,

@@ -4,6 +4,7 @@
 //! on every redirect, ends by one deadline, and says afterwards whether the target can have seen it.
 
 mod answer;
+mod classify;
 mod connect;
 mod error;
 mod message;
@@ -20,8 +21,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 pub use answer::Answer;
+pub use classify::{Attempt, classify};
 pub use error::CallError;
 pub use resolve::{Resolver, SystemResolver};
 pub use signing::{Signer, sign_standard_webhooks, sign_v1};
@@ -115,19 +118,47 @@ impl Client {
 
     /// Makes one call for `team`, follows its redirects, and reads the whole answer.
     pub async fn call(&self, team: i64, request: Request) -> Result<Answer, CallError> {
+        self.make(team, request, true, &CancellationToken::new()).await
+    }
+
+    /// Like [`call`](Self::call), but gives the call up when `stop` says so.
+    pub async fn call_until(
+        &self,
+        team: i64,
+        request: Request,
+        stop: &CancellationToken,
+    ) -> Result<Answer, CallError> {
+        self.make(team, request, true, stop).await
+    }
+
+    /// Makes one call and follows no redirect: what is told to one URL is not told to another.
+    pub async fn tell(&self, team: i64, request: Request, stop: &CancellationToken) -> Result<Answer, CallError> {
+        self.make(team, request, false, stop).await
+    }
+
+    async fn make(
+        &self,
+        team: i64,
+        request: Request,
+        follow: bool,
+        stop: &CancellationToken,
+    ) -> Result<Answer, CallError> {
         let started = Instant::now();
         let call = Call {
             client: &self.shared,
             team,
+            follow,
             sent: AtomicBool::new(false),
         };
-        match tokio::time::timeout(request.timeout, call.run(request)).await {
-            Ok(Ok(answer)) => Ok(Answer {
+        let timed = tokio::time::timeout(request.timeout, call.run(request));
+        match stop.run_until_cancelled(timed).await {
+            Some(Ok(Ok(answer))) => Ok(Answer {
                 elapsed: started.elapsed(),
                 ..answer
             }),
-            Ok(Err(error)) => Err(error),
-            Err(_) => Err(CallError::TimedOut { sent: call.was_sent() }),
+            Some(Ok(Err(error))) => Err(error),
+            Some(Err(_)) => Err(CallError::TimedOut { sent: call.was_sent() }),
+            None => Err(CallError::Stopped { sent: call.was_sent() }),
         }
     }
 }
@@ -136,6 +167,7 @@ impl Client {
 struct Call<'a> {
     client: &'a Shared,
     team: i64,
+    follow: bool,
     /// Whether any byte of any request of this call may have left. Once true it stays true, so that "not sent" is
     /// only ever said when it is certain.
     sent: AtomicBool,
@@ -151,7 +183,8 @@ impl Call<'_> {
             };
             let live = self.exchange(&key, &hop).await?;
             answer::check_status(live.response.status())?;
-            let Some(location) = redirect::location(&live.response)? else {
+            let location = if self.follow { redirect::location(&live.response)? } else { None };
+            let Some(location) = location else {
                 return answer::read(live, key, &self.client.pool, self.client.max_answer_bytes).await;
             };
             hop = hop.follow(&self.client.guard, live.response.status(), &location)?;
