@@ -41,19 +41,6 @@ pub enum CallError {
     },
 }
 
-impl CallError {
-    /// Whether the target may have seen the request.
-    pub fn may_have_been_sent(&self) -> bool {
-        match self {
-            Self::NotSent(_) => false,
-            Self::TimedOut { sent } => *sent,
-            // A refusal may come after a first hop; the answer decides nothing then, nothing is retried.
-            Self::Refused(_) => false,
-            Self::ForbiddenRedirect(_) | Self::Broken(_) | Self::TooLarge { .. } => true,
-        }
-    }
-}
-
 /// The first cause of type `E` below `error`, also inside I/O errors, which hide theirs.
 pub(super) fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
     let mut next = Some(error);
