@@ -3,6 +3,7 @@
 //!
 //! The folder tree is the architecture; ARCHITECTURE.md says which room may know which.
 
+pub mod api;
 pub mod clock;
 pub mod config;
 pub mod credentials;

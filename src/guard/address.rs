@@ -57,7 +57,7 @@ const fn v6(a: u16, b: u16, c: u16) -> Ipv6Addr {
     Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0)
 }
 
-/// Closed parts of global unicast (2000::/3), and ranges outside it that deserve a better word than "not public".
+/// Closed parts of global unicast (`2000::/3`), and ranges outside it that deserve a better word than "not public".
 const CLOSED_V6: &[Range<Ipv6Addr>] = &[
     Range(Ipv6Addr::LOCALHOST, 128, "loopback", "loopback addresses"),
     Range(Ipv6Addr::UNSPECIFIED, 128, "unspecified", "unspecified addresses"),
@@ -159,18 +159,16 @@ fn refuse<A>(range: Option<&Range<A>>) -> Result<(), Refused> {
 
 /// Every IPv4 address that `ip` may be carried to: mapped, compatible, translated, NAT64, 6to4, Teredo, ISATAP.
 fn wrapped(ip: Ipv6Addr) -> Vec<Ipv4Addr> {
-    let low = |flip: u32| {
-        let [.., a, b, c, d] = ip.octets();
-        Ipv4Addr::from_bits(u32::from_be_bytes([a, b, c, d]) ^ flip)
-    };
-    let [_, _, a, b, c, d, e, f, ..] = ip.octets();
+    let octets = ip.octets();
+    let quad = |at: usize| v4(octets[at], octets[at + 1], octets[at + 2], octets[at + 3]);
     match ip.segments() {
-        [0, 0, 0, 0, 0, 0 | 0xffff, _, _] | [0, 0, 0, 0, 0xffff, 0, _, _] => vec![low(0)],
-        [0x64, 0xff9b, 0 | 1, ..] => vec![low(0)],
-        [0x2002, ..] => vec![v4(a, b, c, d)],
+        [0x2002, ..] => vec![quad(2)],
         // Teredo: the server in the open, the client with its bits flipped.
-        [0x2001, 0, ..] => vec![v4(c, d, e, f), low(u32::MAX)],
-        [_, _, _, _, 0 | 0x200, 0x5efe, _, _] => vec![low(0)],
+        [0x2001, 0, ..] => vec![quad(4), Ipv4Addr::from_bits(!quad(12).to_bits())],
+        [0, 0, 0, 0, 0, 0 | 0xffff, ..]
+        | [0, 0, 0, 0, 0xffff, 0, ..]
+        | [0x64, 0xff9b, 0 | 1, ..]
+        | [_, _, _, _, 0 | 0x200, 0x5efe, ..] => vec![quad(12)],
         _ => vec![],
     }
 }

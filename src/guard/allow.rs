@@ -71,11 +71,16 @@ impl AllowTarget {
 pub struct AllowList(pub Vec<AllowTarget>);
 
 impl AllowList {
-    /// Whether the name is opened by itself. `localhost` also is where loopback is: people open `127.0.0.0/8` and
-    /// then write `http://localhost`.
+    /// Whether the name is opened by itself, and with it whatever it resolves to.
     pub(super) fn opens_name(&self, host: &str, port: u16) -> bool {
         let host = host.strip_suffix('.').unwrap_or(host);
-        self.on(port).any(|target| target.is_name(host)) || (host == "localhost" && self.opens_loopback(port))
+        self.on(port).any(|target| target.is_name(host))
+    }
+
+    /// Whether the name may be looked up. `localhost` may where loopback is open: people open `127.0.0.0/8` and then
+    /// write `http://localhost`. Its addresses are still judged.
+    pub(super) fn accepts_name(&self, host: &str, port: u16) -> bool {
+        self.opens_name(host, port) || (host == "localhost" && self.opens_loopback(port))
     }
 
     /// Whether the address is opened, by whatever name it goes.

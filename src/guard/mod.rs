@@ -67,7 +67,7 @@ impl Guard {
         port::check(port)?;
         match target.literal() {
             Some(ip) => self.check_address(ip, target.host(), port),
-            None if self.allow.opens_name(target.host(), port) => name::check_open(target.host()),
+            None if self.allow.accepts_name(target.host(), port) => name::check_open(target.host()),
             None => name::check(target.host()),
         }
     }

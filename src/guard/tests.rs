@@ -199,6 +199,8 @@ fn an_open_loopback_network_opens_every_spelling_of_it() {
     for ip in ["127.0.0.1", "::1"] {
         assert!(open.check_address(ip.parse().unwrap(), "localhost", 80).is_ok());
     }
+    let elsewhere = open.check_address("10.0.0.1".parse().unwrap(), "localhost", 80);
+    assert!(elsewhere.is_err(), "the network was opened, not the name");
 }
 
 #[test]

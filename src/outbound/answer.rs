@@ -51,6 +51,13 @@ pub(super) async fn read(live: Live, key: Key, pool: &Arc<Pool>, limit: usize) -
     })
 }
 
+/// Gives the connection of an unread answer back, if there is nothing to read; else closes it.
+pub(super) async fn give_back(live: Live, key: Key, pool: &Arc<Pool>) {
+    if live.response.body().is_end_stream() && !has_two_lengths(live.response.headers()) {
+        pool.put(key, live.wire).await;
+    }
+}
+
 /// The whole body, or `None` as soon as it is known to be longer than `limit`.
 async fn read_body(mut body: Incoming, limit: usize) -> Result<Option<Bytes>, CallError> {
     if body.size_hint().lower() > limit as u64 {

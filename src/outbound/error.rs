@@ -47,6 +47,7 @@ pub enum CallError {
     },
 }
 
+<<<<<<< HEAD
 impl CallError {
     /// Whether the target may have seen the request.
     pub fn may_have_been_sent(&self) -> bool {
@@ -60,6 +61,8 @@ impl CallError {
     }
 }
 
+=======
+>>>>>>> out
 /// The first cause of type `E` below `error`, also inside I/O errors, which hide theirs.
 pub(super) fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
     let mut next = Some(error);

@@ -13,6 +13,8 @@ mod redirect;
 mod resolve;
 mod signing;
 mod socket;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -182,12 +184,14 @@ impl Call<'_> {
                 origin: hop.target.origin(),
             };
             let live = self.exchange(&key, &hop).await?;
-            answer::check_status(live.response.status())?;
+            let status = live.response.status();
+            answer::check_status(status)?;
             let location = if self.follow { redirect::location(&live.response)? } else { None };
             let Some(location) = location else {
                 return answer::read(live, key, &self.client.pool, self.client.max_answer_bytes).await;
             };
-            hop = hop.follow(&self.client.guard, live.response.status(), &location)?;
+            answer::give_back(live, key, &self.client.pool).await;
+            hop = hop.follow(&self.client.guard, status, &location)?;
         }
         Err(CallError::ForbiddenRedirect(format!(
             "more than {MAX_REDIRECTS} redirects"

@@ -48,7 +48,7 @@ struct Shelves {
 /// All idle connections.
 #[derive(Default)]
 pub(super) struct Pool {
-    shelves: Mutex<Shelves>,
+    kept: Mutex<Shelves>,
 }
 
 impl Pool {
@@ -72,30 +72,30 @@ impl Pool {
         if !matches!(timeout(SETTLE_TIMEOUT, wire.ready()).await, Ok(Ok(()))) {
             return;
         }
-        let mut shelves = self.lock();
-        if shelves.total < MAX_IDLE && shelves.push(key, wire) && !std::mem::replace(&mut shelves.swept, true) {
+        let mut pool = self.lock();
+        if pool.total < MAX_IDLE && pool.push(key, wire) && !std::mem::replace(&mut pool.swept, true) {
             tokio::spawn(sweep_forever(Arc::downgrade(self)));
         }
     }
 
     fn pop(&self, key: &Key) -> Option<Idle> {
-        let mut shelves = self.lock();
-        let idle = shelves.idle.get_mut(key)?.pop()?;
-        shelves.total -= 1;
+        let mut pool = self.lock();
+        let idle = pool.idle.get_mut(key)?.pop()?;
+        pool.total -= 1;
         Some(idle)
     }
 
     fn lock(&self) -> MutexGuard<'_, Shelves> {
-        self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Shelves {
     fn push(&mut self, key: Key, wire: Wire) -> bool {
-        let shelf = self.idle.entry(key).or_default();
-        let fits = shelf.len() < MAX_IDLE_PER_KEY;
+        let row = self.idle.entry(key).or_default();
+        let fits = row.len() < MAX_IDLE_PER_KEY;
         if fits {
-            shelf.push(Idle {
+            row.push(Idle {
                 wire,
                 since: Instant::now(),
             });

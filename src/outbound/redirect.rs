@@ -126,11 +126,9 @@ impl Hop {
     fn to_headers(&self, user_agent: &HeaderValue, body: &Bytes) -> HeaderMap {
         let mut headers = HeaderMap::with_capacity(self.headers.len() + 8);
         headers.insert(header::HOST, self.host());
-        headers.extend(
-            self.headers
-                .iter()
-                .map(|(name, value)| (Some(name.clone()), value.clone())),
-        );
+        for (name, value) in self.headers.iter().cloned() {
+            headers.insert(name, value);
+        }
         headers.entry(header::USER_AGENT).or_insert_with(|| user_agent.clone());
         if self.body.is_some() || carries_body(&self.method) {
             headers.insert(header::CONTENT_LENGTH, body.len().into());
@@ -139,8 +137,9 @@ impl Hop {
             let json = HeaderValue::from_static("application/json");
             headers.entry(header::CONTENT_TYPE).or_insert(json);
         }
-        if let Some(signer) = &self.signer {
-            headers.extend(signer.headers(body));
+        // Last, and replacing: a user's own `webhook-id` must not stand beside the signed one.
+        for (name, value) in self.signer.iter().flat_map(|signer| signer.headers(body)) {
+            headers.insert(name, value);
         }
         headers
     }

@@ -63,6 +63,7 @@ impl Socket {
 
     fn spend(&self, bytes: usize) -> io::Result<()> {
         let left = self.budget.load(Ordering::Relaxed);
+        // An error kind that no socket reports, for `error` to put into words.
         let left = left.checked_sub(bytes).ok_or(io::ErrorKind::FileTooLarge)?;
         if left < usize::MAX / 2 {
             self.budget.store(left, Ordering::Relaxed);
