@@ -184,11 +184,11 @@ mod tests {
                 sleep(Duration::from_millis(20)).await;
             }
         });
-        let began = Instant::now();
+        let (began, deadline) = (Instant::now(), Duration::from_millis(200));
         assert_eq!(
-            read(body, &HeaderMap::new(), 1000, DEADLINE).await,
+            read(body, &HeaderMap::new(), 1000, deadline).await,
             Err(BodyError::TooSlow)
         );
-        assert_eq!(began.elapsed().as_secs(), DEADLINE.as_secs());
+        assert!(began.elapsed() < 5 * deadline);
     }
 }
