@@ -99,3 +99,96 @@ async fn next(body: &mut Body, left: usize) -> Result<Option<Bytes>, BodyError> 
     }
     Ok(None)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        pin::Pin,
+        task::{Context, Poll},
+        time::Duration,
+    };
+
+    use axum::body::Body;
+    use bytes::Bytes;
+    use http::{HeaderMap, HeaderValue, header::CONTENT_LENGTH};
+    use hyper::body::Frame;
+    use tokio::{
+        sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+        time::{Instant, sleep},
+    };
+
+    use super::{BodyError, DEADLINE, read};
+
+    /// A body that arrives piece by piece.
+    struct Pieces(UnboundedReceiver<&'static str>);
+
+    impl hyper::body::Body for Pieces {
+        type Data = Bytes;
+        type Error = std::io::Error;
+
+        fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<std::io::Result<Frame<Bytes>>>> {
+            self.0.poll_recv(cx).map(|piece| {
+                piece.map(|piece| match piece {
+                    "broken" => Err(std::io::ErrorKind::UnexpectedEof.into()),
+                    piece => Ok(Frame::data(Bytes::from_static(piece.as_bytes()))),
+                })
+            })
+        }
+    }
+
+    fn pieces(there: &[&'static str]) -> (UnboundedSender<&'static str>, Body) {
+        let (sender, receiver) = unbounded_channel();
+        for piece in there {
+            sender.send(*piece).unwrap();
+        }
+        (sender, Body::new(Pieces(receiver)))
+    }
+
+    async fn read_all(there: &[&'static str], cap: usize) -> Result<Bytes, BodyError> {
+        let (_, body) = pieces(there);
+        read(body, &HeaderMap::new(), cap, DEADLINE).await
+    }
+
+    #[tokio::test]
+    async fn pieces_are_joined_up_to_the_cap() {
+        assert_eq!(read_all(&[], 6).await.unwrap(), "");
+        assert_eq!(read_all(&["abc"], 6).await.unwrap(), "abc");
+        assert_eq!(read_all(&["abc", "d", "ef"], 6).await.unwrap(), "abcdef");
+        assert_eq!(read_all(&["abcdefg"], 6).await, Err(BodyError::TooLarge));
+        assert_eq!(read_all(&["abc", "defg"], 6).await, Err(BodyError::TooLarge));
+        assert_eq!(read_all(&["abc", "def", "g"], 6).await, Err(BodyError::TooLarge));
+        assert_eq!(read_all(&["abc", "broken"], 6).await, Err(BodyError::Broken));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_there_is_not_copied() {
+        let bytes = Bytes::from_static(b"abc");
+        let read = read(Body::from(bytes.clone()), &HeaderMap::new(), 3, DEADLINE)
+            .await
+            .unwrap();
+        assert_eq!(read.as_ptr(), bytes.as_ptr());
+    }
+
+    #[tokio::test]
+    async fn a_body_declared_too_large_is_not_waited_for() {
+        let (_sender, body) = pieces(&[]);
+        let headers = HeaderMap::from_iter([(CONTENT_LENGTH, HeaderValue::from_static("7"))]);
+        assert_eq!(read(body, &headers, 6, DEADLINE).await, Err(BodyError::TooLarge));
+    }
+
+    #[tokio::test]
+    async fn dripping_does_not_extend_the_deadline() {
+        let (sender, body) = pieces(&["a"]);
+        tokio::spawn(async move {
+            while sender.send("b").is_ok() {
+                sleep(Duration::from_millis(20)).await;
+            }
+        });
+        let (began, deadline) = (Instant::now(), Duration::from_millis(200));
+        assert_eq!(
+            read(body, &HeaderMap::new(), 1000, deadline).await,
+            Err(BodyError::TooSlow)
+        );
+        assert!(began.elapsed() < 5 * deadline);
+    }
+}

@@ -191,7 +191,7 @@ fn respond(
     let progress = Arc::clone(progress);
     async move {
         let response = match verdict {
-            Ok(()) => close_if_unread(guarded(router, request).await),
+            Ok(()) => close_if_unread(guarded(router, request).await, &progress),
             Err(refusal) => refusal.into_response(),
         };
         Ok(response.map(|body| Watched { body, progress }))
@@ -212,12 +212,14 @@ async fn guarded(mut router: Router, request: Request<Incoming>) -> Response {
     })
 }
 
-/// These leave a body unread, so the client has to hear that the connection ends with them.
-fn close_if_unread(mut response: Response) -> Response {
-    if matches!(
-        response.status(),
-        StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE
-    ) {
+/// Where a body is left unread or was broken, the client has to hear that the connection ends.
+fn close_if_unread(mut response: Response, progress: &Progress) -> Response {
+    let is_last = match response.status() {
+        StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE => true,
+        StatusCode::BAD_REQUEST => progress.is_lost(),
+        _ => false,
+    };
+    if is_last {
         response
             .headers_mut()
             .insert(CONNECTION, HeaderValue::from_static("close"));

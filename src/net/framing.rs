@@ -50,6 +50,16 @@ impl Framing {
         !self.raw.is_empty()
     }
 
+    /// Whether the client owes us nothing and we it: no request is half read.
+    pub(super) fn is_between_requests(&self) -> bool {
+        matches!(self.place, Place::Head) && self.raw.is_empty()
+    }
+
+    /// Whether the rest of the stream makes no sense.
+    pub(super) fn is_lost(&self) -> bool {
+        matches!(self.place, Place::Lost)
+    }
+
     /// How long the request line under way is, as far as it was read.
     pub(super) fn request_line_len(&self) -> usize {
         self.raw
@@ -189,10 +199,10 @@ impl Chunks {
         Some(match (self, byte) {
             (Self::Start, _) => Self::Size(hex(byte)?),
             (Self::Size(left) | Self::Extension(left), b'\r') => Self::SizeEnd(left),
-            (Self::Size(left), b';' | b' ' | b'\t') => Self::Extension(left),
+            (Self::Extension(_), b'\n') => return None,
+            (Self::Size(left), b';' | b' ' | b'\t') | (Self::Extension(left), _) => Self::Extension(left),
             (Self::Size(left), _) => Self::Size(left.checked_mul(16)?.checked_add(hex(byte)?)?),
-            (Self::Extension(left), _) => Self::Extension(left),
-            (Self::SizeEnd(0), b'\n') | (Self::TrailerEnd, b'\n') => Self::LineStart,
+            (Self::SizeEnd(0) | Self::TrailerEnd, b'\n') => Self::LineStart,
             (Self::SizeEnd(left), b'\n') => Self::Data(left),
             (Self::DataReturn, b'\r') => Self::DataEnd,
             (Self::DataEnd, b'\n') => Self::Start,

@@ -64,8 +64,8 @@ impl Mark {
 pub(super) struct Progress {
     /// A `Mark`. Relaxed is enough everywhere: one task writes and reads it.
     mark: AtomicU32,
-    /// Whether the client may still be sending what we will not read.
-    unread: AtomicBool,
+    /// Whether the client was refused before its request was understood.
+    is_refused: AtomicBool,
     framing: Mutex<Framing>,
 }
 
@@ -73,7 +73,7 @@ impl Progress {
     pub(super) fn new() -> Self {
         Self {
             mark: AtomicU32::new(Phase::Fresh as u32),
-            unread: AtomicBool::new(false),
+            is_refused: AtomicBool::new(false),
             framing: Mutex::new(Framing::new()),
         }
     }
@@ -103,7 +103,6 @@ impl Progress {
     /// A head was read in full. Says whether the parser left nothing out of it.
     pub(super) fn begin(&self, fields: usize, body: BodyFraming) -> bool {
         self.enter(Phase::Handling);
-        self.unread.store(body != BodyFraming::Sized(0), Relaxed);
         self.framing().is_plain_head(fields, body)
     }
 
@@ -134,13 +133,19 @@ impl Progress {
         }
     }
 
-    /// The client will be refused while it may still be sending.
-    pub(super) fn leave_unread(&self) {
-        self.unread.store(true, Relaxed);
+    /// The client's request will not be understood.
+    pub(super) fn refuse(&self) {
+        self.is_refused.store(true, Relaxed);
     }
 
+    /// Whether the client may still be sending what we will not read.
     pub(super) fn is_unread(&self) -> bool {
-        self.unread.load(Relaxed)
+        self.is_refused.load(Relaxed) || !self.framing().is_between_requests()
+    }
+
+    /// Whether the body under way turned out to be broken.
+    pub(super) fn is_lost(&self) -> bool {
+        self.framing().is_lost()
     }
 
     pub(super) fn request_line_len(&self) -> usize {

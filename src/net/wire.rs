@@ -58,7 +58,7 @@ impl Wire {
         let refusal = match &mut self.refusal {
             Some(refusal) => refusal,
             none => {
-                self.progress.leave_unread();
+                self.progress.refuse();
                 let bytes = refusal_for(head, self.progress.request_line_len() > self.uri_bytes).to_bytes();
                 none.insert(Rewritten { bytes, written: 0 })
             }

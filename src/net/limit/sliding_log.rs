@@ -212,15 +212,12 @@ impl Shard {
             newer: NONE,
             older: NONE,
         };
-        let place = match self.free.pop() {
-            Some(place) => {
-                self.seats[place] = seat;
-                place
-            }
-            None => {
-                self.seats.push(seat);
-                self.seats.len() - 1
-            }
+        let place = if let Some(place) = self.free.pop() {
+            self.seats[place] = seat;
+            place
+        } else {
+            self.seats.push(seat);
+            self.seats.len() - 1
         };
         self.places.insert(source, place);
         place

@@ -10,7 +10,7 @@ use std::{
 use tokio::time::Instant;
 
 const WINDOW: Duration = Duration::from_secs(60);
-const SHARDS: i64 = 16;
+const SHARDS: usize = 16;
 /// Teams remembered in each shard.
 const TEAMS: usize = 8192;
 
@@ -30,7 +30,7 @@ pub struct Admission {
 /// Counts each team's requests in windows of a minute, the first of which starts with its first request.
 #[derive(Debug, Default)]
 pub struct TeamWindow {
-    shards: [Mutex<HashMap<i64, Window>>; SHARDS as usize],
+    shards: [Mutex<HashMap<i64, Window>>; SHARDS],
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -47,7 +47,7 @@ impl TeamWindow {
 
     /// Counts a request of `team` against `limit`, which may change from call to call. The wall clock `unix_millis` is only shown.
     pub fn admit(&self, team: i64, limit: u32, unix_millis: i64, now: Instant) -> Admission {
-        let index = usize::try_from(team.rem_euclid(SHARDS)).unwrap_or_default();
+        let index = usize::try_from(team.unsigned_abs()).unwrap_or_default() % SHARDS;
         let mut teams = self.shards[index].lock().unwrap_or_else(PoisonError::into_inner);
         make_room(&mut teams, team, now);
         let window = teams.entry(team).or_insert(Window { start: now, used: 0 });
@@ -101,9 +101,11 @@ mod tests {
 
     use tokio::time::Instant;
 
-    use super::{Admission, SHARDS, TEAMS, TeamWindow};
+    use super::{Admission, TEAMS, TeamWindow};
 
     const TEAM: i64 = 7;
+    /// From one team of a shard to the next.
+    const STRIDE: i64 = 16;
 
     #[test]
     fn a_team_is_refused_above_its_limit_until_its_minute_is_over() {
@@ -120,7 +122,7 @@ mod tests {
         assert_eq!(at(58_500, 1_059_000), told(0, 1061, Some(2)));
         assert_eq!(at(59_999, 1_060_499), told(0, 1061, Some(1)));
         assert_eq!(at(60_000, 1_060_500), told(1, 1121, None));
-        assert_eq!(teams.admit(TEAM + SHARDS, 2, 0, start).remaining, 1);
+        assert_eq!(teams.admit(TEAM + STRIDE, 2, 0, start).remaining, 1);
     }
 
     #[test]
@@ -149,7 +151,7 @@ mod tests {
         let (teams, now) = (TeamWindow::new(), Instant::now());
         let most = i64::try_from(TEAMS).unwrap();
         for team in 0..most + 100 {
-            teams.admit(team * SHARDS, 1, 0, now + Duration::from_millis(team.unsigned_abs()));
+            teams.admit(team * STRIDE, 1, 0, now + Duration::from_millis(team.unsigned_abs()));
         }
         assert_eq!(teams.shards[0].lock().unwrap().len(), TEAMS);
     }

@@ -50,9 +50,9 @@ async fn a_body_is_read_up_to_the_cap_and_not_beyond() {
     assert_eq!(statuses(&heard), [413]);
     assert!(heard.contains("connection: close\r\n"), "{heard}");
 
-    let head = b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+    let start = b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
     let chunk = [b"2710\r\n".to_vec(), vec![b'x'; 10_000], b"\r\n".to_vec()].concat();
-    let streamed = [head, chunk.repeat(100), b"0\r\n\r\n".to_vec()].concat();
+    let streamed = [start, chunk.repeat(100), b"0\r\n\r\n".to_vec()].concat();
     assert_eq!(
         statuses(&server.tell(&streamed).await),
         [413],

@@ -10,6 +10,9 @@ use tokio::{
 
 use super::{Server, hear, is_closed_within, short, statuses};
 
+/// A name, what is sent at first and then again and again, and the statuses that come back.
+type Case = (&'static str, &'static [u8], &'static [u8], &'static [u16]);
+
 /// Sends `start`, then `drip` again and again, and tells what it heard and how long it was let.
 async fn dawdle(mut client: TcpStream, start: &'static [u8], drip: &'static [u8]) -> (String, Duration) {
     let began = Instant::now();
@@ -29,20 +32,20 @@ async fn dawdle(mut client: TcpStream, start: &'static [u8], drip: &'static [u8]
 async fn every_kind_of_slow_client_is_let_go_while_others_are_served() {
     const PARTIAL: &[u8] = b"POST /echo HTTP/1.1\r\nHost: a\r\n";
     const SIZED: &[u8] = b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 999\r\n\r\n";
-    let cases: [(&str, &[u8], &[u8], Vec<u16>); 9] = [
-        ("silent", b"", b"", vec![]),
-        ("one byte", b"P", b"", vec![408]),
-        ("partial line", b"POST /ec", b"", vec![408]),
-        ("partial headers", PARTIAL, b"", vec![408]),
-        ("drip headers", PARTIAL, b"X: y\r\n", vec![408]),
-        ("no body", SIZED, b"", vec![408]),
-        ("drip body", SIZED, b"x", vec![408]),
-        ("idle keep-alive", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"", vec![200]),
+    let cases: [Case; 9] = [
+        ("silent", b"", b"", &[]),
+        ("one byte", b"P", b"", &[408]),
+        ("partial line", b"POST /ec", b"", &[408]),
+        ("partial headers", PARTIAL, b"", &[408]),
+        ("drip headers", PARTIAL, b"X: y\r\n", &[408]),
+        ("no body", SIZED, b"", &[408]),
+        ("drip body", SIZED, b"x", &[408]),
+        ("idle keep-alive", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"", &[200]),
         (
             "half a second request",
             b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HT",
             b"",
-            vec![200, 408],
+            &[200, 408],
         ),
     ];
     let server = Server::start(short()).await;
@@ -50,7 +53,7 @@ async fn every_kind_of_slow_client_is_let_go_while_others_are_served() {
     for (name, start, drip, expected) in cases {
         for _ in 0..10 {
             let client = server.connect().await;
-            dawdlers.push((name, expected.clone(), tokio::spawn(dawdle(client, start, drip))));
+            dawdlers.push((name, expected, tokio::spawn(dawdle(client, start, drip))));
         }
     }
     for _ in 0..20 {

@@ -17,12 +17,12 @@ struct Model(Vec<Duration>);
 
 impl Model {
     fn check(&mut self, n: usize, window: Duration, now: Duration) -> Result<(), RetryAfter> {
-        let recent: Vec<_> = self.0.iter().filter(|at| now - **at < window).collect();
+        let recent: Vec<_> = self.0.iter().filter(|at| **at + window > now).collect();
         if recent.len() < n {
             self.0.push(now);
             return Ok(());
         }
-        let wait = *recent[recent.len() - n] + window - now;
+        let wait = (*recent[recent.len() - n] + window).saturating_sub(now);
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
         Err(RetryAfter(u32::try_from(seconds.max(1)).unwrap()))
     }
