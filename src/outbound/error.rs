@@ -46,23 +46,6 @@ pub enum CallError {
         limit: usize,
     },
 }
-
-<<<<<<< HEAD
-impl CallError {
-    /// Whether the target may have seen the request.
-    pub fn may_have_been_sent(&self) -> bool {
-        match self {
-            Self::NotSent(_) => false,
-            Self::TimedOut { sent } | Self::Stopped { sent } => *sent,
-            // A refusal may come after a first hop; the answer decides nothing then, nothing is retried.
-            Self::Refused(_) => false,
-            Self::ForbiddenRedirect(_) | Self::Broken(_) | Self::TooLarge { .. } => true,
-        }
-    }
-}
-
-=======
->>>>>>> out
 /// The first cause of type `E` below `error`, also inside I/O errors, which hide theirs.
 pub(super) fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
     let mut next = Some(error);
