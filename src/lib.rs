@@ -3,7 +3,9 @@
 //!
 //! The folder tree is the architecture; ARCHITECTURE.md says which room may know which.
 
+pub mod admin;
 pub mod api;
+pub mod app;
 pub mod clock;
 pub mod config;
 pub mod credentials;

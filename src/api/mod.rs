@@ -15,7 +15,6 @@ mod view;
 
 use std::collections::HashSet;
 use std::net::IpAddr;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -27,6 +26,7 @@ use axum::routing::{get, post};
 use http::{HeaderMap, StatusCode};
 use ipnet::IpNet;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::credentials::{Ids, Keyring};
@@ -71,8 +71,8 @@ pub struct Api {
     pub team_window: TeamWindow,
     /// Creations with an idempotency key that are under way.
     pub creating: Mutex<HashSet<(TeamId, [u8; 32])>>,
-    /// Set once the service stops: it is no longer ready.
-    pub draining: AtomicBool,
+    /// Set once the service stops: it is no longer ready, and holds no request any longer.
+    pub stopping: CancellationToken,
     /// How long the database's log is now, bytes.
     pub log_bytes: Box<dyn Fn() -> u64 + Send + Sync>,
 }

@@ -1,6 +1,5 @@
 //! Is it alive, is it ready, how is it doing.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -24,7 +23,7 @@ pub async fn healthz() -> Response {
 
 /// The service can take requests: its store answers, and it is not stopping.
 pub async fn readyz(State(api): State<Shared>) -> Response {
-    let stopping = api.draining.load(Ordering::Relaxed);
+    let stopping = api.stopping.is_cancelled();
     let answers = matches!(tokio::time::timeout(PATIENCE, api.store.ping()).await, Ok(Ok(())));
     if answers && !stopping {
         return answer::json(StatusCode::OK, &json!({"status": "ready"}));

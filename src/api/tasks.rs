@@ -44,7 +44,7 @@ async fn hold(api: &Arc<Api>, team: &Team, id: TaskId, wait: Duration) -> Result
         return Ok(());
     }
     let _open = api.metrics.long_poll_opened();
-    while tokio::time::timeout_at(deadline, changed).await.is_ok() {
+    while let Some(Ok(())) = api.stopping.run_until_cancelled(tokio::time::timeout_at(deadline, changed)).await {
         changed = waiter.changed();
         if owned_state(api, team, id).await?.status() != first.status() {
             break;
