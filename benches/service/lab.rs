@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use tokio::time::{Instant, sleep};
 
-use crate::failure::{Outcome, fail};
+use crate::failure::{Failure, Outcome};
 use crate::options::Options;
 use crate::process::{Server, free_address};
 use crate::requests::Door;
@@ -211,17 +211,19 @@ impl Service {
         Ok(listing.pagination.total)
     }
 
-    /// Waits until exactly `count` tasks are in `status`.
+    /// Waits until exactly `count` tasks are in `status`; `patience` is for how long their number may stand still.
     pub async fn wait_for_total(&self, status: &str, count: u32, patience: Duration) -> Outcome<()> {
-        let started = Instant::now();
+        let (mut changed, mut last) = (Instant::now(), None);
         loop {
             let total = self.total(status).await?;
             if total == count {
                 return Ok(());
             }
-            if started.elapsed() > patience {
+            if last.replace(total) != Some(total) {
+                changed = Instant::now();
+            } else if changed.elapsed() > patience {
                 let message = format!("{total} tasks are {status} where {count} should be");
-                return fail(self.server.explain(crate::failure::Failure(message)).0);
+                return Err(self.server.explain(Failure(message)));
             }
             sleep(Duration::from_millis(50)).await;
         }

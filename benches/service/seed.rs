@@ -11,8 +11,8 @@ use crate::load::{Client, Load};
 use crate::requests::{Template, waiting_task};
 use crate::target::Target;
 
-/// How long the last of the calls may take once all tasks are created.
-const PATIENCE: Duration = Duration::from_secs(1200);
+/// How long no call at all may come to its end.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A task that waits for its callback.
 #[derive(Clone, Debug, Deserialize)]
