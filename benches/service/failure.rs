@@ -44,3 +44,33 @@ impl From<httparse::Error> for Failure {
         Self(format!("malformed HTTP: {error}"))
     }
 }
+
+impl From<String> for Failure {
+    fn from(error: String) -> Self {
+        Self(error)
+    }
+}
+
+impl From<&str> for Failure {
+    fn from(error: &str) -> Self {
+        Self(error.to_owned())
+    }
+}
+
+impl From<asyncqueue::store::StoreError> for Failure {
+    fn from(error: asyncqueue::store::StoreError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl From<asyncqueue::config::ConfigError> for Failure {
+    fn from(error: asyncqueue::config::ConfigError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl From<tokio::task::JoinError> for Failure {
+    fn from(error: tokio::task::JoinError) -> Self {
+        Self(error.to_string())
+    }
+}

@@ -114,7 +114,7 @@ impl Lab {
         let mut command = self.serve_command(&store.database());
         command.args(["--listen", &address.to_string()]);
         let server = Server::start(command, address, store.folder.join("service.log")).await?;
-        Ok(Service { server, store })
+        Ok(Service { server, _store: store })
     }
 
     /// The name of a store that does not exist yet.
@@ -173,8 +173,8 @@ impl Drop for Store {
 pub struct Service {
     /// The process.
     pub server: Server,
-    /// Its files.
-    pub store: Store,
+    /// Its files, removed once it has ended.
+    _store: Store,
 }
 
 impl Service {
@@ -192,13 +192,6 @@ impl Service {
             address: self.server.address,
             key: None,
         }
-    }
-
-    /// Stops it in order and starts it again: the new process has seen none of what came before.
-    pub async fn restarted(self, lab: &Lab) -> Outcome<Self> {
-        let Self { server, store } = self;
-        server.stop().await?;
-        lab.service_on(store).await
     }
 
     /// How many tasks the service says are in `status`.

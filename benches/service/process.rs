@@ -14,8 +14,6 @@ use crate::wire::Connection;
 
 /// A server that is not ready by then never will be.
 const START_PATIENCE: Duration = Duration::from_secs(60);
-/// A graceful stop may wait for calls under way.
-const STOP_PATIENCE: Duration = Duration::from_secs(40);
 /// Microseconds in the clock tick in which Linux tells processor time to programs: 100 to the second, on every machine.
 const TICK_MICROS: f64 = 10_000.0;
 
@@ -106,27 +104,6 @@ impl Server {
     fn proc_file(&self, name: &str) -> Outcome<String> {
         let path = format!("/proc/{}/{name}", self.child.id());
         std::fs::read_to_string(&path).map_err(|error| Failure(format!("{path}: {error}{}", tail(&self.log))))
-    }
-
-    /// Asks the server to stop, and insists that it ends well.
-    pub async fn stop(mut self) -> Outcome<()> {
-        // The shell's `kill`, since sending a signal oneself takes an unsafe call.
-        Command::new("sh")
-            .args(["-c", &format!("kill -TERM {}", self.child.id())])
-            .status()?;
-        let asked = Instant::now();
-        while asked.elapsed() < STOP_PATIENCE {
-            match self.child.try_wait()? {
-                Some(status) if status.success() => return Ok(()),
-                Some(status) => return fail(format!("the server ended badly ({status}){}", tail(&self.log))),
-                None => sleep(Duration::from_millis(5)).await,
-            }
-        }
-        fail(format!(
-            "the server did not stop within {} s of SIGTERM{}",
-            STOP_PATIENCE.as_secs(),
-            tail(&self.log)
-        ))
     }
 }
 

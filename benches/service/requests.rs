@@ -99,17 +99,11 @@ impl Door<'_> {
 pub fn delayed_task() -> String {
     let due = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1);
     let due = due.strftime("%Y-%m-%dT%H:%M:%S%.3fZ");
-    let head = format!(r#"{{"targetUrl":"http://127.0.0.1:9/v1/predictions","delayUntil":"{due}","#);
+    let head = format!(r#"{{"targetUrl":"http://127.0.0.1:9999/v1/predictions","delayUntil":"{due}","#);
     padded(
         &(head + r#""headers":{"Content-Type":"application/json"},"body":"{\"prompt\":\""#),
         r#"\"}"}"#,
     )
-}
-
-/// A task whose target is called at once and told where to call back; it then waits for a day.
-pub fn waiting_task(target: SocketAddr) -> String {
-    let head = format!(r#"{{"targetUrl":"http://{target}/seed","waitForSignal":true,"maxWaitTime":86400,"#);
-    padded(&(head + PLACEHOLDER_BODY), r#"\"}"}"#)
 }
 
 /// A task whose whole life is measured: its number stands in both of its URLs.

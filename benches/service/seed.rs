@@ -1,22 +1,24 @@
 //! Waiting tasks, made before anything is measured.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Deserialize;
+use asyncqueue::app::{self, Surroundings};
+use asyncqueue::clock::SystemClock;
+use asyncqueue::config::{Config, FlagValues, Host};
+use asyncqueue::credentials::Kind;
+use asyncqueue::outbound::SystemResolver;
+use asyncqueue::store::{HostId, NewTask};
+use asyncqueue::task::{Backoff, Method, Policy, Request, State, Task, TaskId, TeamId, Then, Timestamp};
 
 use crate::failure::{Failure, Outcome};
-use crate::lab::{Lab, Service};
-use crate::load::{Client, Load};
-use crate::requests::{Template, waiting_task};
-use crate::target::Target;
+use crate::lab::{Lab, SECRET_KEY, Service, Store};
 
 /// How long no call at all may come to its end.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A task that waits for its callback.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug)]
 pub struct Waiting {
     /// The task's id.
     pub id: String,
@@ -27,40 +29,82 @@ pub struct Waiting {
 /// The service, freshly started on a store with `count` waiting tasks, and those tasks in random order. The process that
 /// is handed back has not made them itself, so that what making them cost is in none of its numbers.
 pub async fn service_with_waiting(lab: &Lab, count: u32) -> Outcome<(Service, Vec<Waiting>)> {
-    let (service, mut tasks) = through_the_api(lab, count).await?;
+    let (store, mut tasks) = through_the_store(lab, count).await?;
     shuffle(&mut tasks);
-    Ok((service.restarted(lab).await?, tasks))
-}
-
-/// Makes the tasks as a client would: created, called, waiting.
-async fn through_the_api(lab: &Lab, count: u32) -> Outcome<(Service, Vec<Waiting>)> {
-    let service = lab.service().await?;
-    let target = Target::silent().await?;
-    let made = Arc::new(Mutex::new(Vec::with_capacity(count as usize)));
-    let load = Load {
-        what: "the creation of a waiting task",
-        template: Template::fixed(service.door().post("/v1/tasks", &waiting_task(target.address))),
-        fills: Vec::new(),
-        count,
-        status: 201,
-    };
-    let keep = Arc::clone(&made);
-    let observe = move |_, answer: &crate::wire::Answer<'_>| {
-        let created: Created = serde_json::from_slice(answer.body)?;
-        keep.lock().unwrap_or_else(PoisonError::into_inner).push(created.task);
-        Ok(())
-    };
-    let mut client = Client::connect(service.server.address).await?;
-    let run = client.run_observed(load, Box::new(observe)).await;
-    run.map_err(|failure| service.server.explain(failure))?;
+    let service = lab.service_on(store).await?;
     service.wait_for_total("waiting", count, PATIENCE).await?;
-    let tasks = std::mem::take(&mut *made.lock().unwrap_or_else(PoisonError::into_inner));
     Ok((service, tasks))
 }
 
-#[derive(Deserialize)]
-struct Created {
-    task: Waiting,
+/// Makes the tasks through the store, as they are once their calls were accepted: the same rows, without the calls.
+async fn through_the_store(lab: &Lab, count: u32) -> Outcome<(Store, Vec<Waiting>)> {
+    let store = lab.new_store()?;
+    let opened = app::open(&config(&store)?, &surroundings()).await?;
+    let team = opened.admin.new_team(app::DEFAULT_TEAM.to_owned(), None).await?.id;
+    let mut tasks = Vec::with_capacity(count as usize);
+    let mut creations = tokio::task::JoinSet::new();
+    for _ in 0..count {
+        let (id, now) = opened.admin.ids.make();
+        let number = opened.keyring.current();
+        let callback_id = opened.keyring.derive(Kind::Callback, id, number).ok_or("a callback id cannot be made")?;
+        tasks.push(Waiting { id: id.to_string(), callback_id });
+        let (store, new) = (opened.store.clone(), waiting(id, team, now, number));
+        creations.spawn(async move { store.create(new).await });
+        while creations.len() >= AT_ONCE {
+            creations.join_next().await.transpose()?.transpose()?;
+        }
+    }
+    while let Some(created) = creations.join_next().await {
+        created??;
+    }
+    Ok((store, tasks))
+}
+
+/// Creations that may be under way at once; the store groups what gathers.
+const AT_ONCE: usize = 1024;
+
+fn waiting(id: TaskId, team: TeamId, now: Timestamp, key_number: u32) -> NewTask {
+    let deadline = now.plus(Duration::from_secs(24 * 3600));
+    let policy = Policy {
+        max_retries: 3,
+        backoff: Backoff::Exponential,
+        then: Then::Wait,
+        max_wait_ms: 24 * 3600 * 1000,
+        callback: true,
+        signal: true,
+        completion: false,
+    };
+    let task = Task { state: State::Waiting { deadline }, attempt: 1, ..Task::new(id, team, 5, policy, None, now) };
+    let request = Request {
+        target_url: "http://127.0.0.1:9999/v1/predictions".to_owned(),
+        method: Method::Post,
+        headers: vec![("Content-Type".to_owned(), "application/json".to_owned())],
+        body: Some("x".repeat(1024)),
+        timeout_ms: 30_000,
+        retry_on: Vec::new(),
+        delay_until: None,
+        wait_for_signal: true,
+        on_complete_url: None,
+        on_complete_max_retries: 5,
+        metadata: Vec::new(),
+        retry_of: None,
+    };
+    NewTask { task, request, host: HostId(1), key_number, idempotency: None }
+}
+
+fn config(store: &Store) -> Outcome<Config> {
+    let flags = FlagValues::default().with_default("database", format!("sqlite:{}", store.database().display()));
+    let environment = [("ASYNCQUEUE_SECRET_KEY".to_owned(), SECRET_KEY.to_owned())];
+    Ok(Config::load(flags, environment, &Host::system(&|_| Ok(())))?)
+}
+
+fn surroundings() -> Surroundings {
+    Surroundings {
+        clock: Arc::new(SystemClock),
+        resolver: Arc::new(SystemResolver),
+        tls: None,
+        fatal: Arc::new(|why| panic!("{why}")),
+    }
 }
 
 /// Fisher and Yates, by a generator that gives every run the same order.
