@@ -3,12 +3,22 @@
 //!
 //! The folder tree is the architecture; ARCHITECTURE.md says which room may know which.
 
+pub mod admin;
+pub mod api;
+pub mod app;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod credentials;
+pub mod deliver;
+pub mod dispatch;
 pub mod guard;
 pub mod net;
 pub mod outbound;
 pub mod store;
 pub mod task;
 pub mod telemetry;
+pub mod teams;
+pub mod timers;
+pub mod waiters;
+pub mod wire;

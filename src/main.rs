@@ -1,2 +1,10 @@
-//! The command.
-fn main() {}
+//! The `asyncqueue` command.
+
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    asyncqueue::cli::run()
+}

@@ -1,1 +1,15 @@
-//! (being built)
+//! Credentials: what lets a stranger in, and the keys that they are made with.
+//!
+//! Callback ids and signal tokens are derived, not stored: the database alone gives none away, and looking one up costs
+//! no index. Webhook secrets are sealed. Of API keys only a hash is kept.
+
+mod api_key;
+mod derived;
+mod ids;
+mod keyring;
+mod seal;
+
+pub use api_key::{ApiKeySecret, hash_key};
+pub use derived::Kind;
+pub use ids::Ids;
+pub use keyring::{Keyring, SECRET_BYTES, SecretKeys};

@@ -1,1 +1,74 @@
-//! (being built)
+//! Decides where a call may go and which headers a user may set, so that nobody's task can reach into the
+//! operator's network.
+//!
+//! Pure policy: no look-up is made here. [`Guard::check_url`] judges what can be judged from the text alone;
+//! [`Guard::check_address`] judges each address once a name has been resolved. Both must pass.
+
+mod address;
+mod allow;
+mod header;
+mod name;
+mod port;
+mod refused;
+mod target;
+#[cfg(test)]
+mod tests;
+
+use std::net::IpAddr;
+
+pub use allow::{AllowList, AllowTarget};
+pub use header::{HeaderRefused, check_header};
+pub use refused::Refused;
+pub use target::{MAX_URL_BYTES, Target};
+
+/// The policy, with what the operator has opened.
+#[derive(Clone, Debug, Default)]
+pub struct Guard {
+    allow: AllowList,
+}
+
+impl Guard {
+    /// A guard that opens what `allow` lists, and nothing else that is closed by default.
+    pub fn new(allow: AllowList) -> Self {
+        Self { allow }
+    }
+
+    /// Judges a URL as a user wrote it. Where the host is a name, its addresses are still to be judged.
+    pub fn check_url(&self, raw: &str) -> Result<Target, Refused> {
+        target::check_raw(raw)?;
+        let target = target::parse(raw)?;
+        self.check_host(&target)?;
+        Ok(target)
+    }
+
+    /// Judges the `Location` of an answer that came from `from`, exactly as strictly as a first URL.
+    pub fn check_redirect(&self, from: &Target, location: &str) -> Result<Target, Refused> {
+        target::check_characters(location)?;
+        let joined = from
+            .url()
+            .join(location)
+            .map_err(|error| Refused::Malformed(error.to_string()))?;
+        self.check_url(joined.as_str())
+    }
+
+    /// Judges one address that `host` stands for. For a literal, `host` is the literal itself.
+    pub fn check_address(&self, ip: IpAddr, host: &str, port: u16) -> Result<(), Refused> {
+        if address::is_metadata(ip) || name::is_metadata(host) {
+            return Err(Refused::Metadata);
+        }
+        if self.allow.opens_name(host, port) || self.allow.opens_address(ip, port) {
+            return Ok(());
+        }
+        address::check(ip)
+    }
+
+    fn check_host(&self, target: &Target) -> Result<(), Refused> {
+        let port = target.port();
+        port::check(port)?;
+        match target.literal() {
+            Some(ip) => self.check_address(ip, target.host(), port),
+            None if self.allow.accepts_name(target.host(), port) => name::check_open(target.host()),
+            None => name::check(target.host()),
+        }
+    }
+}

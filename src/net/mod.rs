@@ -1,1 +1,24 @@
-//! (being built)
+//! The network's edge, so that no room behind it has to doubt a client: slow, oversized, ambiguous and excessive
+//! requests end here. Knows nothing of tasks; a router comes in, and only well-framed requests reach it.
+
+pub mod body;
+pub mod limit;
+
+mod address;
+mod answer;
+mod connection;
+mod framing;
+mod head;
+mod limits;
+mod progress;
+mod serve;
+mod sources;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+pub use address::{bucket, client_address};
+pub use connection::Peer;
+pub use limits::Limits;
+pub use serve::serve;

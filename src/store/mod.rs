@@ -321,6 +321,12 @@ pub trait Store: Send + Sync + 'static {
     /// Proves that the store can be read and written: `Ok` once a write is on disk.
     async fn ping(&self) -> Result<(), StoreError>;
 
+    /// A small value that belongs to the store as a whole.
+    async fn meta(&self, name: &'static str) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Sets a small value that belongs to the store as a whole.
+    async fn set_meta(&self, name: &'static str, value: Vec<u8>) -> Result<(), StoreError>;
+
     /// Writes a consistent copy to a new file at `path` (absolute).
     async fn backup(&self, path: std::path::PathBuf) -> Result<(), StoreError>;
 }

@@ -8,6 +8,7 @@ mod delivery;
 mod event;
 mod id;
 mod model;
+pub mod placeholder;
 mod state;
 mod step;
 mod time;

@@ -54,16 +54,6 @@ impl Sqlite {
     pub fn in_use(path: &std::path::Path) -> bool {
         open::in_use(path)
     }
-
-    /// A small value that belongs to the store as a whole.
-    pub async fn meta(&self, name: &'static str) -> Result<Option<Vec<u8>>, StoreError> {
-        self.readers.run(move |db| queries::meta(db, name)).await
-    }
-
-    /// Sets a small value that belongs to the store as a whole.
-    pub async fn set_meta(&self, name: &'static str, value: Vec<u8>) -> Result<(), StoreError> {
-        self.writer.run(move |writer| queries::set_meta(&writer.db, name, &value)).await
-    }
 }
 
 #[async_trait]
@@ -201,6 +191,14 @@ impl Store for Sqlite {
 
     async fn ping(&self) -> Result<(), StoreError> {
         self.writer.run(|_| Ok(())).await
+    }
+
+    async fn meta(&self, name: &'static str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.readers.run(move |db| queries::meta(db, name)).await
+    }
+
+    async fn set_meta(&self, name: &'static str, value: Vec<u8>) -> Result<(), StoreError> {
+        self.writer.run(move |writer| queries::set_meta(&writer.db, name, &value)).await
     }
 
     async fn backup(&self, path: PathBuf) -> Result<(), StoreError> {

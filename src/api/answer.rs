@@ -1,0 +1,18 @@
+//! Answers in JSON.
+
+use axum::body::Body;
+use axum::response::Response;
+use http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
+
+/// A JSON answer. Nothing of ours may be kept by a cache: answers hold results and credentials.
+pub fn json(status: StatusCode, value: &impl Serialize) -> Response {
+    let mut text = Vec::with_capacity(1024);
+    serde_json::to_writer(&mut text, value).expect("plain data is always JSON");
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

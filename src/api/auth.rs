@@ -1,0 +1,118 @@
+//! Who is asking: the API key, and how much its team may still ask.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use tokio::time::Instant;
+
+use super::problem::Problem;
+use super::{Api, Shared};
+use crate::net::limit::Admission;
+use crate::store::Team;
+
+/// The team that a request's key belongs to.
+#[derive(Clone)]
+pub struct Caller(pub Arc<Team>);
+
+/// Lets only requests with a valid key through, as many as their team may make.
+pub async fn require_key(State(api): State<Shared>, mut request: Request, next: Next) -> Response {
+    let team = match authenticate(&api, request.headers()).await {
+        Ok(team) => team,
+        Err(problem) => return problem.into_response(),
+    };
+    let admission = admit(&api, &team);
+    let mut response = match admission.and_then(|admission| admission.retry_after) {
+        Some(seconds) => Problem::too_many(seconds).into_response(),
+        None => {
+            request.extensions_mut().insert(Caller(team));
+            next.run(request).await
+        }
+    };
+    if let Some(admission) = admission {
+        show(admission, response.headers_mut());
+    }
+    response
+}
+
+async fn authenticate(api: &Api, headers: &HeaderMap) -> Result<Arc<Team>, Problem> {
+    let key = presented_key(headers)?;
+    let team = api.teams.by_key(key).await?;
+    team.ok_or_else(|| unauthorized("Invalid or revoked API key"))
+}
+
+/// The key in `Authorization: Bearer …` or `X-API-Key: …`. Two that differ are no key.
+fn presented_key(headers: &HeaderMap) -> Result<&str, Problem> {
+    let required = || unauthorized("API key required");
+    let invalid = || unauthorized("Invalid or revoked API key");
+    let mut keys = Vec::with_capacity(1);
+    for value in headers.get_all(header::AUTHORIZATION) {
+        let text = value.to_str().map_err(|_| invalid())?;
+        let (scheme, key) = text.split_once(' ').ok_or_else(required)?;
+        if !scheme.eq_ignore_ascii_case("bearer") {
+            return Err(required());
+        }
+        keys.push(key.trim_matches(' '));
+    }
+    for value in headers.get_all("x-api-key") {
+        keys.push(value.to_str().map_err(|_| invalid())?);
+    }
+    match keys.as_slice() {
+        [] | [""] => Err(required()),
+        [first, rest @ ..] if rest.iter().all(|other| other == first) && first.len() <= 256 => Ok(first),
+        _ => Err(invalid()),
+    }
+}
+
+fn unauthorized(error: &str) -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, error)
+}
+
+fn admit(api: &Api, team: &Team) -> Option<Admission> {
+    let limit = team.rate_limit.or(api.limits.team_rate).filter(|limit| *limit > 0)?;
+    Some(api.team_window.admit(team.id.0, limit, api.clock.now().0, Instant::now()))
+}
+
+fn show(admission: Admission, headers: &mut HeaderMap) {
+    headers.insert("x-ratelimit-limit", HeaderValue::from(admission.limit));
+    headers.insert("x-ratelimit-remaining", HeaderValue::from(admission.remaining));
+    headers.insert("x-ratelimit-reset", HeaderValue::from(admission.reset_unix_seconds));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, HeaderValue::from_str(value).unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn a_key_comes_in_either_header() {
+        assert_eq!(presented_key(&headers(&[("authorization", "Bearer k")])).unwrap(), "k");
+        assert_eq!(presented_key(&headers(&[("authorization", "bEARER k")])).unwrap(), "k");
+        assert_eq!(presented_key(&headers(&[("x-api-key", "k")])).unwrap(), "k");
+        assert_eq!(presented_key(&headers(&[("x-api-key", "k"), ("authorization", "Bearer k")])).unwrap(), "k");
+    }
+
+    #[test]
+    fn two_keys_no_key_or_another_scheme_are_refused() {
+        let long = "k".repeat(257);
+        for odd in [
+            headers(&[]),
+            headers(&[("authorization", "Bearer")]),
+            headers(&[("authorization", "Basic k")]),
+            headers(&[("x-api-key", "")]),
+            headers(&[("x-api-key", "a"), ("authorization", "Bearer b")]),
+            headers(&[("x-api-key", &long)]),
+        ] {
+            assert!(presented_key(&odd).is_err(), "{odd:?}");
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! `POST /v1/callbacks/:callbackId`: the AI provider tells how its job went. The id is the credential.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::Response;
+use http::{HeaderMap, Request, StatusCode};
+
+use super::compact::compact;
+use super::problem::Problem;
+use super::told::{Words, settle};
+use super::{Api, Shared, last_segment};
+use crate::credentials::Kind;
+use crate::net::{Peer, body};
+use crate::task::{CallbackVerdict, Event, TaskId};
+
+const WORDS: Words = Words { gone: "Invalid or expired callback ID" };
+
+/// Resolves the task that the id was given out for.
+pub async fn receive(State(api): State<Shared>, request: Request<Body>) -> Response {
+    let (head, body) = request.into_parts();
+    let source = api.source(head.extensions.get::<Peer>(), &head.headers);
+    let response = match api.admit(&api.callback_log, source) {
+        Err(problem) => settle(Err(problem)),
+        Ok(()) => {
+            let response = settle(resolve(&api, last_segment(head.uri.path()), &head.headers, body).await);
+            api.count_refused(&api.callback_log, source, response.status());
+            response
+        }
+    };
+    api.metrics.callback_answered(response.status().as_u16());
+    response
+}
+
+async fn resolve(api: &Api, id: &str, headers: &HeaderMap, body: Body) -> Result<Response, Problem> {
+    let task = api.keyring.open(Kind::Callback, id).ok_or_else(|| WORDS.gone())?;
+    let event = Event::Callback { verdict: CallbackVerdict::Done, early: api.limits.early };
+    let text = match body::read(body, headers, api.limits.callback_bytes, api.limits.body_time).await {
+        Ok(text) => text,
+        Err(error) => return Err(fault(api, task, &event, error.into()).await),
+    };
+    match compact(&text) {
+        Some(body) => api.tell(task, event, Some(body), &WORDS).await,
+        None => {
+            let invalid = Problem::new(StatusCode::BAD_REQUEST, "Request body must be valid JSON");
+            Err(fault(api, task, &event, invalid).await)
+        }
+    }
+}
+
+/// A fault of the body is told only if the id is live and its task can be resolved.
+async fn fault(api: &Api, task: TaskId, event: &Event, problem: Problem) -> Problem {
+    api.refused_by_state(task, event, &WORDS).await.err().unwrap_or(problem)
+}

@@ -1,0 +1,167 @@
+//! `POST /v1/tasks` and `POST /v1/tasks/:id/retry`: new tasks.
+
+use std::sync::PoisonError;
+
+use axum::body::Body;
+use axum::extract::{Extension, State};
+use axum::response::Response;
+use http::{HeaderMap, HeaderValue, Request as HttpRequest, StatusCode, header};
+use sha2::{Digest, Sha256};
+
+use super::answer::json;
+use super::auth::Caller;
+use super::problem::Problem;
+use super::view::{CreatedView, TaskView};
+use super::{Api, Shared, tasks};
+use crate::credentials::Kind;
+use crate::net::body;
+use crate::store::{Created, HostId, Idempotency, NewTask, StoreError, TaskRecord, Team};
+use crate::task::{Request, Task, TaskId, TeamId};
+
+mod request;
+
+use request::Asked;
+
+/// The longest idempotency key.
+const KEY_MAX: usize = 255;
+
+/// Creates a task.
+pub async fn create(
+    State(api): State<Shared>,
+    Extension(Caller(team)): Extension<Caller>,
+    request: HttpRequest<Body>,
+) -> Result<Response, Problem> {
+    let (head, body) = request.into_parts();
+    check_content_type(&head.headers)?;
+    let key = idempotency_key(&head.headers)?;
+    let text = body::read(body, &head.headers, api.limits.task_bytes, api.limits.body_time).await?;
+    let asked = request::parse(&text, &api)?;
+    let idempotency = key.map(|key| Idempotency { key, body: Sha256::digest(&text).into() });
+    let _creating = idempotency.map(|idempotency| Creating::begin(&api, team.id, idempotency.key)).transpose()?;
+    store(&api, &team, asked, idempotency).await
+}
+
+/// Creates a task that does once more what a final one did.
+pub async fn retry(
+    State(api): State<Shared>,
+    Extension(Caller(team)): Extension<Caller>,
+    uri: http::Uri,
+) -> Result<Response, Problem> {
+    let id = tasks::id_before(uri.path(), "/retry")?;
+    let before = tasks::owned(&api, &team, id).await?;
+    if !before.task.status().is_final() {
+        let text = format!("Task has not ended (current: {})", before.task.status().name());
+        return Err(Problem::new(StatusCode::CONFLICT, text));
+    }
+    let request = Request { retry_of: Some(id), ..before.request };
+    let host = request::host_of(&request, &api)?;
+    store(&api, &team, Asked { request, host, policy: before.task.policy, priority: before.task.priority }, None).await
+}
+
+async fn store(
+    api: &Api,
+    team: &Team,
+    asked: Asked,
+    idempotency: Option<Idempotency>,
+) -> Result<Response, Problem> {
+    let key_number = api.keyring.current();
+    loop {
+        let (id, now) = api.ids.make();
+        let task = Task::new(id, team.id, asked.priority, asked.policy, asked.request.delay_until, now);
+        let new = NewTask {
+            task: task.clone(),
+            request: asked.request.clone(),
+            host: asked.host,
+            key_number,
+            idempotency,
+        };
+        match api.store.create(new).await {
+            Ok(Created::New) => {
+                let record = fresh(task, asked.request, key_number);
+                return Ok(answer(api, team, StatusCode::CREATED, &record));
+            }
+            Ok(Created::Before(id)) => return replay(api, team, id).await,
+            // Only a clock that was set back makes an id twice; the next one will do.
+            Err(StoreError::Taken) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// The task as it is at its creation.
+fn fresh(task: Task, request: Request, key_number: u32) -> TaskRecord {
+    TaskRecord { task, request, key_number, result: None, progress: None, delivery: None }
+}
+
+/// Answers as the first creation was answered, credentials included.
+async fn replay(api: &Api, team: &Team, id: TaskId) -> Result<Response, Problem> {
+    let record = api.store.read(id).await?;
+    let (task, request) = (record.task, record.request);
+    let first = Task::new(id, team.id, task.priority, task.policy, request.delay_until, task.created_at);
+    let mut response = answer(api, team, StatusCode::OK, &fresh(first, request, record.key_number));
+    response.headers_mut().insert("idempotent-replay", HeaderValue::from_static("true"));
+    Ok(response)
+}
+
+fn answer(api: &Api, team: &Team, status: StatusCode, record: &TaskRecord) -> Response {
+    let credential = |wanted: bool, kind| {
+        wanted.then(|| api.keyring.derive(kind, record.task.id, record.key_number)).flatten()
+    };
+    let callback_id = credential(record.task.policy.callback, Kind::Callback);
+    let signal_token = credential(record.task.policy.signal, Kind::Signal);
+    let callback_url = callback_id.as_ref().map(|id| format!("{}{id}", api.callback_base));
+    let task = TaskView::of(record, team.uid).with_callback_id(callback_id.as_deref());
+    json(status, &CreatedView { task, callback_url, signal_token })
+}
+
+fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
+    let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
+    let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case("application/json") {
+        return Ok(());
+    }
+    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Content-Type must be application/json"))
+}
+
+/// The SHA-256 of the idempotency key, if there is one.
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<[u8; 32]>, Problem> {
+    let mut values = headers.get_all("idempotency-key").iter();
+    let Some(key) = values.next() else { return Ok(None) };
+    if values.next().is_some() || key.is_empty() || key.len() > KEY_MAX {
+        return Err(Problem::bad_request(format!("Idempotency-Key must be 1 to {KEY_MAX} characters, given once")));
+    }
+    Ok(Some(Sha256::digest(key.as_bytes()).into()))
+}
+
+/// A creation with an idempotency key that is under way; another one with the same key has to wait its turn.
+struct Creating<'a> {
+    api: &'a Api,
+    place: (TeamId, [u8; 32]),
+}
+
+impl<'a> Creating<'a> {
+    fn begin(api: &'a Api, team: TeamId, key: [u8; 32]) -> Result<Self, Problem> {
+        let place = (team, key);
+        let mut creating = api.creating.lock().unwrap_or_else(PoisonError::into_inner);
+        if !creating.insert(place) {
+            let text = "A request with this Idempotency-Key is in flight";
+            return Err(Problem::new(StatusCode::CONFLICT, text));
+        }
+        Ok(Self { api, place })
+    }
+}
+
+impl Drop for Creating<'_> {
+    fn drop(&mut self) {
+        self.api.creating.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.place);
+    }
+}
+
+/// The number of a target host: equal hosts have equal numbers, and nobody finds another host for a given number.
+fn host_id(authority: &str) -> HostId {
+    let digest = Sha256::digest(authority.as_bytes());
+    let mut number = [0; 8];
+    number.copy_from_slice(&digest[..8]);
+    HostId(i64::from_be_bytes(number))
+}
+

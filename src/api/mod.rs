@@ -1,0 +1,166 @@
+//! The HTTP API. A handler decides nothing: it reads the request, asks the store, and writes down what it says.
+
+mod answer;
+mod auth;
+mod callbacks;
+mod compact;
+mod create;
+mod fields;
+mod operation;
+mod problem;
+mod signals;
+mod tasks;
+mod told;
+mod view;
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use http::{HeaderMap, StatusCode};
+use ipnet::IpNet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::credentials::{Ids, Keyring};
+use crate::guard::Guard;
+use crate::net::limit::{SlidingLog, TeamWindow};
+use crate::net::{Peer, bucket, client_address};
+use crate::store::Store;
+use crate::task::{EarlyCallbacks, TeamId};
+use crate::teams::Teams;
+use crate::telemetry::metrics::{Metrics, Route};
+use crate::telemetry::redact;
+use crate::waiters::Waiters;
+use problem::Problem;
+
+/// Everything that handlers work with.
+pub struct Api {
+    /// Where tasks live.
+    pub store: Arc<dyn Store>,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Makes task ids.
+    pub ids: Ids,
+    /// Makes and opens credentials.
+    pub keyring: Keyring,
+    /// Knows whose key is whose.
+    pub teams: Arc<Teams>,
+    /// Judges URLs and headers at creation.
+    pub guard: Arc<Guard>,
+    /// Wakes long polls.
+    pub waiters: Arc<Waiters>,
+    /// Counts.
+    pub metrics: Metrics,
+    /// What callers may ask for.
+    pub limits: Limits,
+    /// Callback URLs are this and the id.
+    pub callback_base: String,
+    /// The limit on callbacks per source address.
+    pub callback_log: SlidingLog,
+    /// The limit on signals per source address.
+    pub signal_log: SlidingLog,
+    /// The limit on requests per team.
+    pub team_window: TeamWindow,
+    /// Creations with an idempotency key that are under way.
+    pub creating: Mutex<HashSet<(TeamId, [u8; 32])>>,
+    /// Set once the service stops: it is no longer ready, and holds no request any longer.
+    pub stopping: CancellationToken,
+    /// How long the database's log is now, bytes.
+    pub log_bytes: Box<dyn Fn() -> u64 + Send + Sync>,
+}
+
+/// What callers may ask for.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Largest body of a creation, bytes.
+    pub task_bytes: usize,
+    /// Largest body of a callback or signal, bytes.
+    pub callback_bytes: usize,
+    /// How long a body may take to arrive.
+    pub body_time: Duration,
+    /// Requests per minute and team; none is unlimited.
+    pub team_rate: Option<u32>,
+    /// Peers whose X-Forwarded-For is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Sources that the callback limit does not hold for.
+    pub exempt: Vec<IpNet>,
+    /// Whether the callback limit counts only refused requests.
+    pub count_refused_only: bool,
+    /// How callbacks are met that overtake the answer to their call.
+    pub early: EarlyCallbacks,
+}
+
+type Shared = Arc<Api>;
+
+/// The service's routes.
+pub fn router(api: Arc<Api>) -> Router {
+    let own = Router::new()
+        .route("/v1/tasks", get(tasks::list).post(create::create))
+        .route("/v1/tasks/{id}", get(tasks::read).delete(tasks::delete))
+        .route("/v1/tasks/{id}/cancel", post(tasks::cancel))
+        .route("/v1/tasks/{id}/events", get(tasks::events))
+        .route("/v1/tasks/{id}/retry", post(create::retry))
+        .route("/v1/tasks/{id}/webhook/resend", post(tasks::resend))
+        .route_layer(middleware::from_fn_with_state(api.clone(), auth::require_key));
+    Router::new()
+        .merge(own)
+        .route("/v1/callbacks/{id}", post(callbacks::receive))
+        .route("/v1/signals/{token}", post(signals::receive))
+        .route("/healthz", get(operation::healthz))
+        .route("/readyz", get(operation::readyz))
+        .route("/metrics", get(operation::metrics))
+        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "Not found"))
+        .method_not_allowed_fallback(async || Problem::new(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed"))
+        .layer(middleware::from_fn_with_state(api.clone(), measure))
+        .with_state(api)
+}
+
+/// Counts every request, and logs it without what its path gives away.
+async fn measure(State(api): State<Shared>, path: Option<MatchedPath>, request: Request, next: Next) -> Response {
+    let start = Instant::now();
+    let route = path.map_or(Route::Other, |path| Route::of_template(path.as_str()));
+    let method = request.method().clone();
+    let shown = tracing::enabled!(tracing::Level::DEBUG).then(|| redact::path(request.uri().path()).into_owned());
+    let response = next.run(request).await;
+    let status = response.status();
+    let took = start.elapsed();
+    api.metrics.request_answered(route, method.as_str(), status.as_u16(), took);
+    if let Some(path) = shown {
+        let elapsed_ms = took.as_millis();
+        tracing::debug!(%method, %path, status = status.as_u16(), elapsed_ms, "Answered a request");
+    }
+    response
+}
+
+impl Api {
+    /// The address that a request came from, for limits: one per IPv4 address, one per IPv6 /64.
+    fn source(&self, peer: Option<&Peer>, headers: &HeaderMap) -> IpAddr {
+        let Some(Peer(peer)) = peer else { return IpAddr::from([0, 0, 0, 0]) };
+        bucket(client_address(*peer, headers, &self.limits.trusted_proxies))
+    }
+}
+
+/// A path's last segment as it was sent: percent-encoding is not undone, because no id needs it.
+fn last_segment(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or_default()
+}
+
+impl IntoResponse for crate::net::body::BodyError {
+    fn into_response(self) -> Response {
+        Problem::from(self).into_response()
+    }
+}
+
+impl From<crate::net::body::BodyError> for Problem {
+    fn from(error: crate::net::body::BodyError) -> Self {
+        Self::new(error.status(), error.to_string())
+    }
+}

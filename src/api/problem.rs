@@ -1,0 +1,98 @@
+//! The one file that turns errors into answers. Causes go to the log, never to the caller.
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
+
+use super::answer::json;
+use crate::store::StoreError;
+
+/// An error as the caller sees it: `{"error": "…"}`, and `details` for a request with invalid fields.
+#[derive(Debug)]
+pub struct Problem {
+    status: StatusCode,
+    error: String,
+    details: Vec<Detail>,
+    retry_after: Option<u32>,
+}
+
+/// One invalid field.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Detail {
+    /// Its name.
+    pub field: String,
+    /// What is wrong with it.
+    pub message: String,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    error: &'a str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    details: &'a [Detail],
+}
+
+impl Problem {
+    /// An error with this status and text.
+    pub fn new(status: StatusCode, error: impl Into<String>) -> Self {
+        Self { status, error: error.into(), details: Vec::new(), retry_after: None }
+    }
+
+    /// A 400 with this text.
+    pub fn bad_request(error: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, error)
+    }
+
+    /// A 400 for invalid fields; the first one is the text.
+    pub fn invalid(details: Vec<Detail>) -> Self {
+        let error = details.first().map_or_else(String::new, |detail| detail.message.clone());
+        Self { details, ..Self::bad_request(error) }
+    }
+
+    /// A 429: try again after so many seconds.
+    pub fn too_many(retry_after: u32) -> Self {
+        let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "Rate limit exceeded");
+        Self { retry_after: Some(retry_after), ..problem }
+    }
+
+    /// A 404 for a task.
+    pub fn no_task() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "Task not found")
+    }
+
+    fn unavailable() -> Self {
+        let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "The service cannot store or read just now; try again");
+        Self { retry_after: Some(1), ..problem }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = json(self.status, &Body { error: &self.error, details: &self.details });
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NotFound => Self::no_task(),
+            StoreError::Refused(refusal) => {
+                let text = format!("Task cannot do that now (current: {})", refusal.status.name());
+                Self::new(StatusCode::CONFLICT, text)
+            }
+            StoreError::KeyReused => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "Idempotency-Key was already used with a different request body",
+            ),
+            StoreError::Overloaded => Self::unavailable(),
+            StoreError::Taken | StoreError::Unavailable(_) | StoreError::Damaged(_) => {
+                tracing::warn!(%error, "A request could not be served");
+                Self::unavailable()
+            }
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! Reading tasks, and what their owner may do with them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Extension, State};
+use axum::response::Response;
+use http::{StatusCode, Uri};
+use tokio::time::Instant;
+
+use super::answer::json;
+use super::auth::Caller;
+use super::problem::Problem;
+use super::view::{Envelope, EventsView, ListView, Pagination, TaskView};
+use super::{Api, Shared};
+use crate::store::{ListQuery, StoreError, TaskRecord, Team};
+use crate::task::{Event, Status, Task, TaskId};
+
+/// The longest a request is held.
+const WAIT_MAX: u64 = 25;
+
+/// One task; with `?wait=N` held until its status changes.
+pub async fn read(
+    State(api): State<Shared>,
+    Extension(Caller(team)): Extension<Caller>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let id = id_before(uri.path(), "")?;
+    let wait = wait(&uri)?;
+    if !wait.is_zero() {
+        hold(&api, &team, id, wait).await?;
+    }
+    let record = owned(&api, &team, id).await?;
+    Ok(one(&record, &team))
+}
+
+/// Waits until the task's status is another than it is now, for as long as `wait`.
+async fn hold(api: &Arc<Api>, team: &Team, id: TaskId, wait: Duration) -> Result<(), Problem> {
+    let deadline = Instant::now() + wait;
+    let waiter = api.waiters.register(id);
+    let mut changed = waiter.changed();
+    let first = owned_state(api, team, id).await?;
+    if first.status().is_final() {
+        return Ok(());
+    }
+    let _open = api.metrics.long_poll_opened();
+    while let Some(Ok(())) = api.stopping.run_until_cancelled(tokio::time::timeout_at(deadline, changed)).await {
+        changed = waiter.changed();
+        if owned_state(api, team, id).await?.status() != first.status() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// A page of the team's tasks.
+pub async fn list(
+    State(api): State<Shared>,
+    Extension(Caller(team)): Extension<Caller>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let query = list_query(&uri, &team)?;
+    let (records, total) = api.store.list(query).await?;
+    let shown = query.offset + records.len() as u64;
+    let pagination =
+        Pagination { total, limit: query.limit, offset: query.offset, has_more: !records.is_empty() && shown < total };
+    let tasks = records.iter().map(|record| TaskView::of(record, team.uid)).collect();
+    Ok(json(StatusCode::OK, &ListView { tasks, pagination }))
+}
+
+/// Everything a task went through.
+pub async fn events(
+    State(api): State<Shared>,
+    Extension(Caller(team)): Extension<Caller>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let id = id_before(uri.path(), "/events")?;
+    owned_state(&api, &team, id).await?;
+    let events = api.store.events(id).await?;
+    Ok(json(StatusCode::OK, &EventsView::of(&events)))
+}
+
+/// Gives a task up.
+pub async fn cancel(
+    State(api): State<Shared>,
+    Extension(Caller(team)): Extension<Caller>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let id = id_before(uri.path(), "/cancel")?;
+    owned_state(&api, &team, id).await?;
+    match api.store.transition(id, Event::Cancel, None, api.clock.now()).await {
+        Ok(_) => Ok(one(&owned(&api, &team, id).await?, &team)),
+        Err(StoreError::Refused(refusal)) => {
+            let text = format!("Task cannot be cancelled (current: {})", refusal.status.name());
+            Err(Problem::new(StatusCode::CONFLICT, text))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Removes a final task at once.
+pub async fn delete(
+    State(api): State<Shared>,
+    Extension(Caller(team)): Extension<Caller>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let id = id_before(uri.path(), "")?;
+    let record = owned(&api, &team, id).await?;
+    match api.store.delete(id).await {
+        Ok(()) => Ok(one(&record, &team)),
+        Err(StoreError::Refused(refusal)) => {
+            let text = format!("Task has not ended (current: {})", refusal.status.name());
+            Err(Problem::new(StatusCode::CONFLICT, text))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Delivers the completion webhook once more.
+pub async fn resend(
+    State(api): State<Shared>,
+    Extension(Caller(team)): Extension<Caller>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let id = id_before(uri.path(), "/webhook/resend")?;
+    owned_state(&api, &team, id).await?;
+    match api.store.resend(id, api.clock.now()).await {
+        Ok(_) => Ok(one(&owned(&api, &team, id).await?, &team)),
+        Err(StoreError::Refused(refusal)) => {
+            let text = format!("Task has not ended (current: {})", refusal.status.name());
+            Err(Problem::new(StatusCode::CONFLICT, text))
+        }
+        Err(StoreError::NotFound) => Err(Problem::new(StatusCode::CONFLICT, "Task has no completion webhook")),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The task id in a path, in front of `suffix`.
+pub fn id_before(path: &str, suffix: &str) -> Result<TaskId, Problem> {
+    let id = path.strip_suffix(suffix).and_then(|path| TaskId::parse(super::last_segment(path)));
+    id.ok_or_else(Problem::no_task)
+}
+
+/// The task, if it is the team's own.
+pub async fn owned(api: &Api, team: &Team, id: TaskId) -> Result<TaskRecord, Problem> {
+    let record = api.store.read(id).await?;
+    check_owner(&record.task, team)?;
+    Ok(record)
+}
+
+async fn owned_state(api: &Api, team: &Team, id: TaskId) -> Result<Task, Problem> {
+    let task = api.store.state(id).await?;
+    check_owner(&task, team)?;
+    Ok(task)
+}
+
+fn check_owner(task: &Task, team: &Team) -> Result<(), Problem> {
+    if task.team == team.id { Ok(()) } else { Err(Problem::new(StatusCode::FORBIDDEN, "Access denied")) }
+}
+
+fn one(record: &TaskRecord, team: &Team) -> Response {
+    json(StatusCode::OK, &Envelope { task: TaskView::of(record, team.uid) })
+}
+
+fn wait(uri: &Uri) -> Result<Duration, Problem> {
+    let mut seconds = 0;
+    for (name, value) in parameters(uri) {
+        if name == "wait" {
+            seconds = digits(&value).ok_or_else(|| Problem::bad_request("wait must be an integer from 0 to 25"))?;
+        }
+    }
+    Ok(Duration::from_secs(seconds.min(WAIT_MAX)))
+}
+
+fn list_query(uri: &Uri, team: &Team) -> Result<ListQuery, Problem> {
+    let mut query = ListQuery { team: team.id, status: None, limit: 20, offset: 0 };
+    let mut seen = Vec::new();
+    for (name, value) in parameters(uri) {
+        if seen.contains(&name) {
+            return Err(Problem::bad_request(format!("Duplicate parameter: {}", shown(&name))));
+        }
+        match name.as_str() {
+            "status" => query.status = Some(status(&value)?),
+            "limit" => query.limit = limit(&value)?,
+            "offset" => query.offset = offset(&value)?,
+            _ => continue,
+        }
+        seen.push(name);
+    }
+    Ok(query)
+}
+
+fn shown(text: &str) -> String {
+    text.chars().take(100).collect()
+}
+
+fn status(text: &str) -> Result<Status, Problem> {
+    let names = Status::ALL.map(Status::name).join(", ");
+    Status::from_name(text).ok_or_else(|| Problem::bad_request(format!("status must be one of {names}")))
+}
+
+fn limit(text: &str) -> Result<u32, Problem> {
+    let wanted = digits(text).filter(|limit| (1..=100).contains(limit)).and_then(|limit| u32::try_from(limit).ok());
+    wanted.ok_or_else(|| Problem::bad_request("limit must be an integer from 1 to 100"))
+}
+
+fn offset(text: &str) -> Result<u64, Problem> {
+    const MOST: u64 = 1_000_000_000;
+    let wanted = digits(text).filter(|offset| *offset <= MOST);
+    wanted.ok_or_else(|| Problem::bad_request(format!("offset must be an integer from 0 to {MOST}")))
+}
+
+/// A number in plain decimal digits, nothing else.
+fn digits(text: &str) -> Option<u64> {
+    let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    plain.then(|| text.parse().unwrap_or(u64::MAX))
+}
+
+fn parameters(uri: &Uri) -> Vec<(String, String)> {
+    let query = uri.query().unwrap_or_default();
+    url::form_urlencoded::parse(query.as_bytes()).into_owned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wait_is_a_whole_number_and_at_most_25() {
+        let seconds = |query: &str| wait(&format!("/v1/tasks/x?{query}").parse().unwrap()).map(|wait| wait.as_secs()).ok();
+        assert_eq!(seconds("wait=0"), Some(0));
+        assert_eq!(seconds("wait=7"), Some(7));
+        assert_eq!(seconds("wait=26"), Some(25));
+        assert_eq!(seconds("wait=99999999999999999999"), Some(25));
+        for odd in ["wait=-1", "wait=abc", "wait=1.5", "wait=", "wait=+1"] {
+            assert_eq!(seconds(odd), None, "{odd}");
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! What callbacks and signals have in common: a stranger with a one-time credential says how a job went.
+
+use std::net::IpAddr;
+
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::StatusCode;
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::answer::json;
+use super::problem::Problem;
+use super::Api;
+use crate::net::limit::SlidingLog;
+use crate::store::StoreError;
+use crate::task::{self, Event, Payload, Refusal, Task, TaskId, Why};
+use crate::wire::{Iso, ResultView};
+
+/// How one kind of credential is spoken of.
+pub struct Words {
+    /// What is said of a credential that is unknown, used up or expired.
+    pub gone: &'static str,
+}
+
+/// `{"task": …}` with what a stranger may know.
+#[derive(Serialize)]
+struct Envelope<'a> {
+    task: View<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct View<'a> {
+    id: String,
+    status: &'static str,
+    result: Option<ResultView<'a>>,
+    created_at: Iso,
+    completed_at: Option<Iso>,
+}
+
+impl Api {
+    /// Admits a request from `source`, or says how long to wait.
+    pub fn admit(&self, log: &SlidingLog, source: IpAddr) -> Result<(), Problem> {
+        let now = Instant::now();
+        let exempt = self.limits.exempt.iter().any(|net| net.contains(&source));
+        let admitted = match (exempt, self.limits.count_refused_only) {
+            (true, _) => Ok(()),
+            (false, true) => log.peek(source, now),
+            (false, false) => log.check(source, now),
+        };
+        admitted.map_err(|wait| Problem::too_many(wait.0))
+    }
+
+    /// Where only refused requests count, counts this one if it was.
+    pub fn count_refused(&self, log: &SlidingLog, source: IpAddr, status: StatusCode) {
+        let refused = matches!(status, StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND | StatusCode::CONFLICT);
+        if refused && self.limits.count_refused_only && !self.limits.exempt.iter().any(|net| net.contains(&source)) {
+            log.record(source, Instant::now());
+        }
+    }
+
+    /// What the task's state says to an event, without its body: 404 and 409 come before any fault of the body.
+    pub async fn refused_by_state(&self, id: TaskId, event: &Event, words: &Words) -> Result<(), Problem> {
+        let task = self.store.state(id).await.map_err(|error| words.problem(error))?;
+        match task::step(&task, event, self.clock.now()) {
+            Ok(_) => Ok(()),
+            Err(refusal) => Err(words.refused(refusal)),
+        }
+    }
+
+    /// Tells the store, and answers with the task as it is then.
+    pub async fn tell(&self, id: TaskId, event: Event, body: Option<Bytes>, words: &Words) -> Result<Response, Problem> {
+        let payload = body.map(Payload::told);
+        let told = self.store.transition(id, event, payload.clone(), self.clock.now()).await;
+        let task = told.map_err(|error| words.problem(error))?;
+        let result = match payload {
+            Some(payload) => Some(payload),
+            None => self.store.read(id).await?.result,
+        };
+        Ok(json(StatusCode::OK, &Envelope { task: View::of(&task, result.as_ref()) }))
+    }
+}
+
+impl Words {
+    /// The credential is no good.
+    pub fn gone(&self) -> Problem {
+        Problem::new(StatusCode::NOT_FOUND, self.gone)
+    }
+
+    fn problem(&self, error: StoreError) -> Problem {
+        match error {
+            StoreError::NotFound => self.gone(),
+            StoreError::Refused(refusal) => self.refused(refusal),
+            other => other.into(),
+        }
+    }
+
+    fn refused(&self, refusal: Refusal) -> Problem {
+        match refusal.why {
+            Why::Gone => self.gone(),
+            Why::Conflict | Why::Stale => {
+                let text = format!("Task is not in waiting/polling state (current: {})", refusal.status.name());
+                Problem::new(StatusCode::CONFLICT, text)
+            }
+        }
+    }
+}
+
+impl<'a> View<'a> {
+    fn of(task: &Task, result: Option<&'a Payload>) -> Self {
+        Self {
+            id: task.id.to_string(),
+            status: task.status().name(),
+            result: result.map(ResultView),
+            created_at: Iso(task.created_at),
+            completed_at: task.completed_at().map(Iso),
+        }
+    }
+}
+
+/// The answer, whichever it is.
+pub fn settle(outcome: Result<Response, Problem>) -> Response {
+    outcome.unwrap_or_else(IntoResponse::into_response)
+}

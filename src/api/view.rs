@@ -1,0 +1,270 @@
+//! What a task looks like to its owner.
+
+use serde::Serialize;
+use serde::ser::Serializer;
+use serde_json::value::RawValue;
+
+use crate::store::{EventRecord, TaskRecord};
+use crate::task::{Backoff, Delivery, DeliveryStatus, Entry, State};
+use crate::wire::{Headers, Iso, ResultView};
+
+/// `{"task": …}`.
+#[derive(Serialize)]
+pub struct Envelope<T> {
+    /// The task.
+    pub task: T,
+}
+
+/// A created task, with the credentials that are shown once.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CreatedView<'a> {
+    /// The task.
+    pub task: TaskView<'a>,
+    /// Where its provider shall call back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub callback_url: Option<String>,
+    /// What lets somebody signal it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signal_token: Option<String>,
+}
+
+/// A task, whole.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskView<'a> {
+    id: String,
+    team_id: String,
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    callback_id: Option<&'a str>,
+    target_url: &'a str,
+    method: &'static str,
+    headers: Headers<'a>,
+    body: Option<&'a str>,
+    timeout: Seconds,
+    max_retries: u32,
+    retry_backoff: &'static str,
+    retry_on: &'a [u16],
+    delay_until: Option<Iso>,
+    priority: u8,
+    wait_for_signal: bool,
+    max_wait_time: Seconds,
+    on_complete_url: Option<&'a str>,
+    on_complete_max_retries: u32,
+    provider: Option<()>,
+    poll_config: Option<()>,
+    use_callback: bool,
+    callback_config: Option<()>,
+    callback_secret: Option<()>,
+    provider_params: Headers<'a>,
+    metadata: Headers<'a>,
+    retry_count: u32,
+    result: Option<ResultView<'a>>,
+    error: Option<&'a str>,
+    progress: Option<Progress<'a>>,
+    created_at: Iso,
+    started_at: Option<Iso>,
+    completed_at: Option<Iso>,
+    next_attempt_at: Option<Iso>,
+    retry_of: Option<String>,
+    on_complete: Option<DeliveryView>,
+}
+
+impl<'a> TaskView<'a> {
+    /// The task as its team sees it.
+    pub fn of(record: &'a TaskRecord, team: uuid::Uuid) -> Self {
+        let TaskRecord { task, request, .. } = record;
+        Self {
+            id: task.id.to_string(),
+            team_id: team.to_string(),
+            status: task.status().name(),
+            callback_id: None,
+            target_url: &request.target_url,
+            method: request.method.name(),
+            headers: Headers(&request.headers),
+            body: request.body.as_deref(),
+            timeout: Seconds(request.timeout_ms),
+            max_retries: task.policy.max_retries,
+            retry_backoff: match task.policy.backoff {
+                Backoff::Exponential => "exponential",
+                Backoff::Linear => "linear",
+            },
+            retry_on: &request.retry_on,
+            delay_until: request.delay_until.map(Iso),
+            priority: task.priority,
+            wait_for_signal: request.wait_for_signal,
+            max_wait_time: Seconds(task.policy.max_wait_ms),
+            on_complete_url: request.on_complete_url.as_deref(),
+            on_complete_max_retries: request.on_complete_max_retries,
+            provider: None,
+            poll_config: None,
+            use_callback: false,
+            callback_config: None,
+            callback_secret: None,
+            provider_params: Headers(&[]),
+            metadata: Headers(&request.metadata),
+            retry_count: task.retry_count,
+            result: record.result.as_ref().map(ResultView),
+            error: task.error.as_deref(),
+            progress: record.progress.as_ref().map(|payload| Progress(&payload.body)),
+            created_at: Iso(task.created_at),
+            started_at: task.started_at.map(Iso),
+            completed_at: task.completed_at().map(Iso),
+            next_attempt_at: match task.state {
+                State::Delayed { due_at } => Some(Iso(due_at)),
+                _ => None,
+            },
+            retry_of: request.retry_of.map(|id| id.to_string()),
+            on_complete: record.delivery.map(DeliveryView::of),
+        }
+    }
+
+    /// The task with its callback id, which only its creation shows.
+    pub fn with_callback_id(self, callback_id: Option<&'a str>) -> Self {
+        Self { callback_id, ..self }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct DeliveryView {
+    status: &'static str,
+    attempts: u32,
+    last_status_code: Option<u16>,
+    next_attempt_at: Option<Iso>,
+}
+
+impl DeliveryView {
+    fn of(delivery: Delivery) -> Self {
+        Self {
+            status: match delivery.status {
+                DeliveryStatus::Pending => "pending",
+                DeliveryStatus::Delivered => "delivered",
+                DeliveryStatus::Failed => "failed",
+            },
+            attempts: delivery.attempts,
+            last_status_code: delivery.last_status_code,
+            next_attempt_at: delivery.next_attempt_at.map(Iso),
+        }
+    }
+}
+
+/// Milliseconds, shown as seconds.
+struct Seconds(i64);
+
+impl Serialize for Seconds {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.0 % 1000 == 0 {
+            return serializer.serialize_i64(self.0 / 1000);
+        }
+        #[expect(clippy::cast_precision_loss, reason = "30 days of milliseconds are exact in a double")]
+        let millis = self.0 as f64;
+        serializer.serialize_f64(millis / 1000.0)
+    }
+}
+
+/// An interim callback's body, which is JSON already.
+struct Progress<'a>(&'a [u8]);
+
+impl Serialize for Progress<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match serde_json::from_slice::<&RawValue>(self.0) {
+            Ok(raw) => raw.serialize(serializer),
+            Err(_) => String::from_utf8_lossy(self.0).serialize(serializer),
+        }
+    }
+}
+
+/// `{"events": […]}`.
+#[derive(Serialize)]
+pub struct EventsView {
+    events: Vec<EventView>,
+}
+
+impl EventsView {
+    /// A task's history, numbered from 1.
+    pub fn of(records: &[EventRecord]) -> Self {
+        Self { events: (1..).zip(records).map(|(seq, record)| EventView::of(seq, record)).collect() }
+    }
+}
+
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct EventView {
+    seq: u32,
+    at: String,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attempt: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status_code: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duration: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_attempt_at: Option<Iso>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deadline: Option<Iso>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<String>,
+}
+
+impl EventView {
+    fn of(seq: u32, record: &EventRecord) -> Self {
+        let body = record.body.as_ref().map(|body| String::from_utf8_lossy(body).into_owned());
+        let view = Self { seq, at: crate::wire::iso(record.at), kind: record.entry.name(), body, ..Self::default() };
+        match record.entry.clone() {
+            Entry::Created
+            | Entry::CallbackReceived
+            | Entry::CallbackLate
+            | Entry::SignalReceived
+            | Entry::Progress => view,
+            Entry::AttemptStarted { attempt } => Self { attempt: Some(attempt), ..view },
+            Entry::AttemptFinished { attempt, status_code, error, duration_ms, next_attempt_at } => Self {
+                attempt: Some(attempt),
+                status_code,
+                error,
+                duration: duration_ms,
+                next_attempt_at: next_attempt_at.map(Iso),
+                ..view
+            },
+            Entry::WebhookAttempted { attempt, status_code, error, next_attempt_at } => Self {
+                attempt: Some(attempt),
+                status_code,
+                error,
+                next_attempt_at: next_attempt_at.map(Iso),
+                ..view
+            },
+            Entry::Waiting { deadline } | Entry::Polling { deadline } => {
+                Self { deadline: Some(Iso(deadline)), ..view }
+            }
+            Entry::Ended { error, .. } => Self { error, ..view },
+        }
+    }
+}
+
+/// `{"tasks": […], "pagination": …}`.
+#[derive(Serialize)]
+pub struct ListView<'a> {
+    /// The page.
+    pub tasks: Vec<TaskView<'a>>,
+    /// Where the page lies.
+    pub pagination: Pagination,
+}
+
+/// Where a page lies among all there are.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Pagination {
+    /// How many there are.
+    pub total: u64,
+    /// At most this many on a page.
+    pub limit: u32,
+    /// How many come before.
+    pub offset: u64,
+    /// Whether more come after.
+    pub has_more: bool,
+}

@@ -1,0 +1,330 @@
+//! Composition: opens the store, starts the loops and the server, and stops them in order.
+
+pub mod secrets;
+pub mod socket;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+use crate::admin::{Admin, Outcome};
+use crate::api::{self, Api};
+use crate::clock::Clock;
+use crate::config::{Config, Database, EarlyCallbacks, RateLimit, RateLimitCounts};
+use crate::credentials::{ApiKeySecret, Ids, Keyring};
+use crate::deliver::Deliverer;
+use crate::dispatch::Dispatcher;
+use crate::guard::{AllowList, AllowTarget, Guard};
+use crate::net::limit::{SlidingLog, TeamWindow};
+use crate::net::{self, Limits};
+use crate::outbound::{Client, ClientConfig, Resolver};
+use crate::store::sqlite::{self, Sqlite};
+use crate::store::{Effects, Observer, Store, StoreError};
+use crate::task;
+use crate::teams::Teams;
+use crate::telemetry::metrics::Metrics;
+use crate::timers::{Alarm, Retention, Timers};
+use crate::waiters::Waiters;
+
+/// The team that everything belongs to until there are others.
+pub const DEFAULT_TEAM: &str = "default";
+
+/// How long answers under way may take once everything else has stopped.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// What the service takes from its surroundings. Tests pass their own.
+pub struct Surroundings {
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Looks names up.
+    pub resolver: Arc<dyn Resolver>,
+    /// Which certificates targets are trusted by; none is the public web's.
+    pub tls: Option<rustls::ClientConfig>,
+    /// Told why, when the disk cannot be trusted any more. Should end the process.
+    pub fatal: Arc<dyn Fn(&str) + Send + Sync>,
+}
+
+/// A running service.
+pub struct App {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The API key that was made because the store was new; shown this once.
+    pub first_key: Option<String>,
+    stop: CancellationToken,
+    give_up: CancellationToken,
+    tasks: TaskTracker,
+    grace: Duration,
+    socket: PathBuf,
+}
+
+/// The store with the keys that it needs, not serving yet.
+pub struct Opened {
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// Its keys.
+    pub keyring: Keyring,
+    /// Does what operators ask.
+    pub admin: Arc<Admin>,
+    database: PathBuf,
+    hub: Arc<Hub>,
+}
+
+/// Hears of every commit, and wakes who waits for one.
+struct Hub {
+    dispatch: Arc<Notify>,
+    deliver: Arc<Notify>,
+    alarm: Arc<Alarm>,
+    waiters: Arc<Waiters>,
+    metrics: Metrics,
+}
+
+impl Observer for Hub {
+    fn committed(&self, effects: &Effects) {
+        if effects.ready {
+            self.dispatch.notify_one();
+        }
+        if effects.deliver {
+            self.deliver.notify_one();
+        }
+        if let Some(at) = effects.timer {
+            self.alarm.set(at);
+        }
+        self.waiters.wake(&effects.changed);
+    }
+
+    fn batch(&self, commands: usize, took: Duration) {
+        self.metrics.commit_ended(commands, took);
+    }
+}
+
+impl Hub {
+    fn new() -> Self {
+        Self {
+            dispatch: Arc::default(),
+            deliver: Arc::default(),
+            alarm: Arc::default(),
+            waiters: Arc::default(),
+            metrics: Metrics::new(env!("CARGO_PKG_VERSION")),
+        }
+    }
+}
+
+/// Opens the store and unlocks it, for a service or for one command.
+pub async fn open(config: &Config, surroundings: &Surroundings) -> Result<Opened, String> {
+    let Database::Sqlite(database) = &config.database;
+    let hub = Arc::new(Hub::new());
+    let options =
+        sqlite::Options { path: database.clone(), observer: hub.clone(), fatal: surroundings.fatal.clone() };
+    let store = Sqlite::open(options).map_err(in_words)?;
+    let keyring = secrets::unlock(config, database, &store).await?;
+    let store: Arc<dyn Store> = Arc::new(store);
+    let admin = Arc::new(Admin {
+        store: store.clone(),
+        keyring: keyring.clone(),
+        teams: Arc::new(Teams::new(store.clone(), keyring.clone())),
+        ids: Arc::new(Ids::new(surroundings.clock.clone())),
+        clock: surroundings.clock.clone(),
+        secret_grace: config.secret_grace,
+    });
+    Ok(Opened { store, keyring, admin, database: database.clone(), hub })
+}
+
+impl App {
+    /// Starts the service; it is ready when this returns.
+    pub async fn start(config: &Config, surroundings: Surroundings) -> Result<Self, String> {
+        let opened = open(config, &surroundings).await?;
+        let first_key = bootstrap(config, &opened.admin).await?;
+        let now = surroundings.clock.now();
+        let voided = opened.store.void_claims(now).await.map_err(in_words)?;
+        if voided > 0 {
+            info!(voided, "Calls were interrupted when the service last ended");
+        }
+        let listener = TcpListener::bind(config.listen).await;
+        let listener = listener.map_err(|error| format!("{} cannot be listened on: {error}", config.listen))?;
+        let address = listener.local_addr().map_err(|error| error.to_string())?;
+        let socket = socket::path_for(&opened.database);
+        let commands = socket::open(&socket).map_err(|error| format!("{}: {error}", socket.display()))?;
+
+        let mut app = Self {
+            address,
+            first_key,
+            stop: CancellationToken::new(),
+            give_up: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            grace: config.shutdown_grace,
+            socket,
+        };
+        app.start_loops(config, &surroundings, &opened)?;
+        app.tasks.spawn(socket::serve(commands, opened.admin.clone(), app.stop.clone()));
+        let api = Arc::new(app.api(config, &surroundings, &opened)?);
+        let limits = limits(config);
+        app.tasks.spawn(net::serve(listener, api::router(api), limits, app.stop.clone()));
+        Ok(app)
+    }
+
+    fn start_loops(&mut self, config: &Config, around: &Surroundings, opened: &Opened) -> Result<(), String> {
+        let guard = Arc::new(guard(config)?);
+        let client = Client::new(ClientConfig {
+            resolver: around.resolver.clone(),
+            max_answer_bytes: config.max_answer_bytes,
+            tls: around.tls.clone(),
+            ..ClientConfig::new(guard.clone())
+        });
+        let dispatcher = Dispatcher {
+            store: opened.store.clone(),
+            client: client.clone(),
+            guard: guard.clone(),
+            keyring: opened.keyring.clone(),
+            teams: opened.admin.teams.clone(),
+            clock: around.clock.clone(),
+            metrics: opened.hub.metrics.clone(),
+            wake: opened.hub.dispatch.clone(),
+            callback_base: self.callback_base(config),
+            max_in_flight: config.max_in_flight,
+            max_per_host: config.max_in_flight_per_host,
+        };
+        let deliverer = Deliverer {
+            store: opened.store.clone(),
+            client,
+            guard,
+            teams: opened.admin.teams.clone(),
+            clock: around.clock.clone(),
+            metrics: opened.hub.metrics.clone(),
+            wake: opened.hub.deliver.clone(),
+            max_in_flight: config.max_deliveries,
+        };
+        let timers = Timers {
+            store: opened.store.clone(),
+            clock: around.clock.clone(),
+            alarm: opened.hub.alarm.clone(),
+            started: around.clock.now(),
+        };
+        let retention =
+            Retention { store: opened.store.clone(), clock: around.clock.clone(), keep: config.retention };
+        self.tasks.spawn(Arc::new(dispatcher).run(self.stop.clone(), self.give_up.clone()));
+        self.tasks.spawn(Arc::new(deliverer).run(self.stop.clone(), self.give_up.clone()));
+        self.tasks.spawn(timers.run(self.stop.clone()));
+        self.tasks.spawn(retention.run(self.stop.clone()));
+        Ok(())
+    }
+
+    fn api(&self, config: &Config, around: &Surroundings, opened: &Opened) -> Result<Api, String> {
+        let database = opened.database.clone();
+        Ok(Api {
+            store: opened.store.clone(),
+            clock: around.clock.clone(),
+            ids: Ids::new(around.clock.clone()),
+            keyring: opened.keyring.clone(),
+            teams: opened.admin.teams.clone(),
+            guard: Arc::new(guard(config)?),
+            waiters: opened.hub.waiters.clone(),
+            metrics: opened.hub.metrics.clone(),
+            limits: api_limits(config),
+            callback_base: self.callback_base(config),
+            callback_log: sliding_log(config.callback_rate_limit),
+            signal_log: sliding_log(config.signal_rate_limit),
+            team_window: TeamWindow::new(),
+            creating: Mutex::default(),
+            stopping: self.stop.clone(),
+            log_bytes: Box::new(move || sqlite::log_bytes(&database)),
+        })
+    }
+
+    fn callback_base(&self, config: &Config) -> String {
+        format!("{}/v1/callbacks/", config.base_url(self.address))
+    }
+
+    /// Stops: takes nothing new, finishes what is under way within the grace time, then closes the store.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(self.grace, self.tasks.wait()).await.is_err() {
+            warn!("The grace time is over; calls under way are given up");
+            self.give_up.cancel();
+            let _ = tokio::time::timeout(LAST_WORDS, self.tasks.wait()).await;
+        }
+        let _ = std::fs::remove_file(&self.socket);
+    }
+}
+
+/// Makes the first team and its key if the store has none; answers the key if it was made up here.
+async fn bootstrap(config: &Config, admin: &Admin) -> Result<Option<String>, String> {
+    let teams = admin.store.teams().await.map_err(in_words)?;
+    let team = match teams.into_iter().find(|team| team.name == DEFAULT_TEAM) {
+        Some(team) => team,
+        None => admin.new_team(DEFAULT_TEAM.to_owned(), None).await.map_err(in_words)?,
+    };
+    // The service may have ended between the two acts.
+    if !admin.store.keys(team.id).await.map_err(in_words)?.is_empty() {
+        return Ok(None);
+    }
+    let given = config.bootstrap_key.as_ref();
+    let key = match given {
+        Some(key) => ApiKeySecret::parse(key.expose()).ok_or("ASYNCQUEUE_BOOTSTRAP_KEY is no API key")?,
+        None => ApiKeySecret::generate(),
+    };
+    match admin.add_key(team.id, "first key".to_owned(), key).await? {
+        Outcome::Key { key, .. } if given.is_none() => Ok(Some(key)),
+        _ => Ok(None),
+    }
+}
+
+/// The guard that the configuration asks for.
+pub fn guard(config: &Config) -> Result<Guard, String> {
+    let allowed: Result<Vec<AllowTarget>, String> =
+        config.allow_target.iter().map(|text| AllowTarget::parse(text.trim())).collect();
+    Ok(Guard::new(AllowList(allowed?)))
+}
+
+fn limits(config: &Config) -> Limits {
+    let stock = Limits::default();
+    Limits {
+        first_byte: config.first_byte_timeout,
+        header: config.header_timeout,
+        idle: config.idle_timeout,
+        grace: config.shutdown_grace,
+        connections: config.max_connections.unwrap_or(stock.connections),
+        connections_per_source: config.max_connections_per_source.unwrap_or(0),
+        ..stock
+    }
+}
+
+fn api_limits(config: &Config) -> api::Limits {
+    api::Limits {
+        task_bytes: config.max_task_bytes,
+        callback_bytes: config.max_callback_bytes,
+        body_time: config.body_timeout,
+        team_rate: config.team_rate_limit,
+        trusted_proxies: config.trusted_proxy.clone(),
+        exempt: config.callback_rate_limit_exempt.clone(),
+        count_refused_only: config.callback_rate_limit_counts == RateLimitCounts::Refused,
+        early: match config.callback_early {
+            EarlyCallbacks::Accept => task::EarlyCallbacks::Accept,
+            EarlyCallbacks::Reject => task::EarlyCallbacks::Reject,
+        },
+    }
+}
+
+fn sliding_log(limit: Option<RateLimit>) -> SlidingLog {
+    let (count, window) = limit.map_or((0, Duration::from_secs(60)), |limit| (limit.count, limit.window));
+    SlidingLog::new(count, window, SlidingLog::SOURCES)
+}
+
+fn in_words(error: StoreError) -> String {
+    match error {
+        StoreError::Unavailable(text) | StoreError::Damaged(text) => text,
+        other => other.to_string(),
+    }
+}
+
+/// Whether a service has the database open.
+pub fn in_use(database: &Path) -> bool {
+    Sqlite::in_use(database)
+}

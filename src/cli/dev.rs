@@ -1,0 +1,70 @@
+//! `asyncqueue dev`: the service in a scratch folder, with a simulated AI provider, and one round trip to look at.
+
+mod provider;
+mod tour;
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+
+use clap::ArgMatches;
+
+use super::{load, start_logging, surroundings};
+use crate::app::App;
+use crate::config::FlagValues;
+
+/// Runs it.
+pub async fn dev(matches: &ArgMatches) -> Result<(), String> {
+    let scratch = Scratch::make()?;
+    let flags = FlagValues::from_matches(matches)
+        .with_default("listen", free_address().to_string())
+        .with_default("database", format!("sqlite:{}", scratch.0.join("asyncqueue.db").display()))
+        .with_default("allow-target", "127.0.0.0/8")
+        .with_default("callback-rate-limit", "0")
+        .with_default("log-level", "warn");
+    let config = load(flags)?;
+    start_logging(&config)?;
+    let app = App::start(&config, surroundings()).await?;
+    let provider = provider::start().await?;
+    let base = format!("http://{}", app.address);
+    let key = match &app.first_key {
+        Some(key) => key.clone(),
+        None => config.bootstrap_key.as_ref().map(|key| key.expose().clone()).unwrap_or_default(),
+    };
+    let toured = tour::round_trip(&base, &key, provider).await;
+    if matches.get_flag("once") || toured.is_err() {
+        app.stop().await;
+        return toured;
+    }
+    tour::invite(&base, &key, provider, &scratch.0);
+    super::serve::wait_for_signal().await?;
+    app.stop().await;
+    Ok(())
+}
+
+/// 8080, or any free port if that one is in use.
+fn free_address() -> SocketAddr {
+    let usual = SocketAddr::from(([127, 0, 0, 1], 8080));
+    match TcpListener::bind(usual) {
+        Ok(_) => usual,
+        Err(_) => SocketAddr::from(([127, 0, 0, 1], 0)),
+    }
+}
+
+/// A folder that is removed at the end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn make() -> Result<Self, String> {
+        let name = format!("asyncqueue-dev-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let made = std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700).create(&path);
+        made.map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(Path::new(&self.0));
+    }
+}

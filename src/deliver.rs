@@ -1,0 +1,223 @@
+//! Delivers completion webhooks from the outbox: each is tried until its receiver answers 2xx or the schedule is over.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Method};
+use serde::Serialize;
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, warn};
+
+use crate::clock::Clock;
+use crate::guard::Guard;
+use crate::outbound::{self, CallError, Client, Signer};
+use crate::store::{ClaimedDelivery, Store, StoreError, TaskRecord};
+use crate::task::{Delivery, DeliveryOutcome, DeliveryStatus, Status};
+use crate::teams::Teams;
+use crate::telemetry::metrics::{self, Metrics};
+use crate::wire::{Headers, Iso, ResultView};
+
+/// The time one attempt may take.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The longest sleep: also a wake-up that got lost, or a clock that was set, is noticed after this time.
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+
+/// How long to wait before the store is asked again after it failed.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// What the deliverer works with.
+pub struct Deliverer {
+    /// Holds the outbox.
+    pub store: Arc<dyn Store>,
+    /// Makes the calls.
+    pub client: Client,
+    /// Judges each URL once more, before each call.
+    pub guard: Arc<Guard>,
+    /// Knows what a team signs with.
+    pub teams: Arc<Teams>,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Counts.
+    pub metrics: Metrics,
+    /// Is notified when a webhook may have become due.
+    pub wake: Arc<Notify>,
+    /// Webhooks under way at once.
+    pub max_in_flight: usize,
+}
+
+impl Deliverer {
+    /// Works until `stop`; then claims no more and waits for the attempts under way. `give_up` ends the wait.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken, give_up: CancellationToken) {
+        let slots = Arc::new(Semaphore::new(self.max_in_flight));
+        let calls = TaskTracker::new();
+        while !stop.is_cancelled() {
+            let woken = self.wake.notified();
+            let wait = match self.tick(&slots, &calls, &give_up).await {
+                Ok(wait) => wait,
+                Err(error) => {
+                    warn!(%error, "Completion webhooks could not be claimed; trying again");
+                    PAUSE
+                }
+            };
+            tokio::select! {
+                () = woken => {}
+                () = tokio::time::sleep(wait) => {}
+                () = stop.cancelled() => {}
+            }
+        }
+        calls.close();
+        calls.wait().await;
+    }
+
+    /// Claims what is due and starts its attempts; answers how long there is nothing more to do.
+    async fn tick(
+        self: &Arc<Self>,
+        slots: &Arc<Semaphore>,
+        calls: &TaskTracker,
+        give_up: &CancellationToken,
+    ) -> Result<Duration, StoreError> {
+        loop {
+            // A slot that becomes free wakes the loop.
+            let free = slots.available_permits();
+            if free == 0 {
+                return Ok(LONGEST_SLEEP);
+            }
+            let claimed = self.store.claim_deliveries(free, self.clock.now()).await?;
+            if claimed.is_empty() {
+                let next = self.store.next_delivery().await?;
+                return Ok(next.map_or(LONGEST_SLEEP, |at| at.after(self.clock.now()).min(LONGEST_SLEEP)));
+            }
+            for claim in claimed {
+                let permit = slots.clone().try_acquire_owned().expect("only this loop takes slots");
+                let (deliverer, give_up) = (self.clone(), give_up.clone());
+                calls.spawn(async move {
+                    deliverer.perform(claim, &give_up).await;
+                    drop(permit);
+                    deliverer.wake.notify_one();
+                });
+            }
+        }
+    }
+
+    async fn perform(&self, claim: ClaimedDelivery, give_up: &CancellationToken) {
+        let task = &claim.record.task;
+        let outcome = match self.prepare(&claim).await {
+            Ok(request) => self.client.tell(task.team.0, request, give_up).await,
+            Err(error) => Err(error),
+        };
+        if let Err(CallError::Stopped { .. }) = outcome {
+            // It stays in the outbox; the next start delivers it.
+            return;
+        }
+        let outcome = judge(outcome);
+        loop {
+            match self.store.finish_delivery(task.id, outcome.clone(), self.clock.now()).await {
+                Ok(delivery) => {
+                    self.metrics.webhook_attempted(label(&delivery, &outcome));
+                    return debug!(task.id = %task.id, attempt = delivery.attempts, "A completion webhook was tried");
+                }
+                Err(StoreError::NotFound) => return,
+                Err(error) => {
+                    self.metrics.store_failed();
+                    warn!(task.id = %task.id, %error, "A webhook's outcome could not be stored; trying again");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn prepare(&self, claim: &ClaimedDelivery) -> Result<outbound::Request, CallError> {
+        let record = &claim.record;
+        let url = record.request.on_complete_url.as_deref().unwrap_or_default();
+        let target = self.guard.check_url(url).map_err(CallError::Refused)?;
+        let now = self.clock.now();
+        let secrets = self.teams.secrets(record.task.team, now).await.map_err(|error| {
+            warn!(%error, "The webhook secret of a team could not be read");
+            CallError::NotSent("the webhook could not be signed".to_owned())
+        })?;
+        let id = record.task.id.to_string();
+        let content_type = HeaderValue::from_static("application/json");
+        Ok(outbound::Request {
+            method: Method::POST,
+            target,
+            headers: Vec::new(),
+            body: Some(Bytes::from(message(record))),
+            timeout: TIMEOUT,
+            own: vec![(HeaderName::from_static("content-type"), content_type)],
+            // The same id on every attempt, so that a receiver can tell a repetition.
+            signer: Some(Signer { secrets, at: now, standard_webhooks_id: Some(format!("msg_{id}")) }),
+        })
+    }
+}
+
+/// The completion webhook's body.
+#[derive(Serialize)]
+struct Message<'a> {
+    event: &'static str,
+    task: MessageTask<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct MessageTask<'a> {
+    id: String,
+    status: &'static str,
+    result: Option<ResultView<'a>>,
+    error: Option<&'a str>,
+    retry_count: u32,
+    created_at: Iso,
+    completed_at: Option<Iso>,
+    metadata: Headers<'a>,
+}
+
+fn message(record: &TaskRecord) -> Vec<u8> {
+    let task = &record.task;
+    let message = Message {
+        event: match task.status() {
+            Status::Completed => "task.completed",
+            Status::Timeout => "task.timeout",
+            _ => "task.failed",
+        },
+        task: MessageTask {
+            id: task.id.to_string(),
+            status: task.status().name(),
+            result: record.result.as_ref().map(ResultView),
+            error: task.error.as_deref(),
+            retry_count: task.retry_count,
+            created_at: Iso(task.created_at),
+            completed_at: task.completed_at().map(Iso),
+            metadata: Headers(&record.request.metadata),
+        },
+    };
+    serde_json::to_vec(&message).expect("plain data is always JSON")
+}
+
+fn judge(outcome: Result<outbound::Answer, CallError>) -> DeliveryOutcome {
+    match outcome {
+        Ok(answer) => {
+            let error = (!(200..300).contains(&answer.status)).then(|| format!("HTTP {}", answer.status));
+            DeliveryOutcome { status_code: Some(answer.status), error, hopeless: false }
+        }
+        // A receiver that says too much has received all the same.
+        Err(CallError::TooLarge { status, .. }) => {
+            DeliveryOutcome { status_code: Some(status), error: None, hopeless: false }
+        }
+        Err(error) => {
+            let hopeless = matches!(error, CallError::Refused(_));
+            DeliveryOutcome { status_code: None, error: Some(error.to_string()), hopeless }
+        }
+    }
+}
+
+fn label(delivery: &Delivery, outcome: &DeliveryOutcome) -> metrics::DeliveryOutcome {
+    match delivery.status {
+        DeliveryStatus::Delivered => metrics::DeliveryOutcome::Delivered,
+        DeliveryStatus::Pending => metrics::DeliveryOutcome::Retried,
+        DeliveryStatus::Failed if outcome.hopeless => metrics::DeliveryOutcome::Refused,
+        DeliveryStatus::Failed => metrics::DeliveryOutcome::Failed,
+    }
+}

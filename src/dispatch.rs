@@ -1,0 +1,323 @@
+//! Calls the targets of due tasks: claims what is due as far as there is room, makes the calls side by side, and hands
+//! what came of each to the store.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
+use memchr::memmem;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, warn};
+
+use crate::clock::Clock;
+use crate::credentials::{Keyring, Kind};
+use crate::guard::Guard;
+use crate::outbound::{self, Attempt, CallError, Client, Signer, classify};
+use crate::store::{Capacity, Claimed, HostId, Store, StoreError};
+use crate::task::{Event, Method, Payload, Request, Status, Task, Timestamp, placeholder};
+use crate::teams::Teams;
+use crate::telemetry::metrics::{AttemptOutcome, Metrics};
+
+/// How long a claim holds; an embedded store's claims are void at its next start, whatever this says.
+const LEASE: Duration = Duration::from_secs(15);
+
+/// How often the store is asked even if nobody said that there is work.
+const FALLBACK: Duration = Duration::from_secs(5);
+
+/// How long to wait before the store is asked again after it failed.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// What the dispatcher works with.
+pub struct Dispatcher {
+    /// Where tasks come from and go back to.
+    pub store: Arc<dyn Store>,
+    /// Makes the calls.
+    pub client: Client,
+    /// Judges each target once more, before each call.
+    pub guard: Arc<Guard>,
+    /// Derives callback ids.
+    pub keyring: Keyring,
+    /// Knows what a team signs with.
+    pub teams: Arc<Teams>,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Counts.
+    pub metrics: Metrics,
+    /// Is notified when a task may have become due.
+    pub wake: Arc<Notify>,
+    /// Callback URLs are this and the id.
+    pub callback_base: String,
+    /// Calls in flight at once.
+    pub max_in_flight: usize,
+    /// Calls in flight to one host at once.
+    pub max_per_host: usize,
+}
+
+/// Calls under way, by host.
+#[derive(Default)]
+struct InFlight(Mutex<HashMap<HostId, usize>>);
+
+impl Dispatcher {
+    /// Works until `stop`; then claims no more and waits for the calls under way. `give_up` ends the wait: calls that
+    /// were not sent yet are given back uncounted.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken, give_up: CancellationToken) {
+        let in_flight = Arc::new(InFlight::default());
+        let calls = TaskTracker::new();
+        while !stop.is_cancelled() {
+            let woken = self.wake.notified();
+            let wait = match self.tick(&in_flight, &calls, &give_up).await {
+                Ok(()) => FALLBACK,
+                Err(error) => {
+                    warn!(%error, "Due tasks could not be claimed; trying again");
+                    PAUSE
+                }
+            };
+            tokio::select! {
+                () = woken => {}
+                () = tokio::time::sleep(wait) => {}
+                () = stop.cancelled() => {}
+            }
+        }
+        calls.close();
+        calls.wait().await;
+    }
+
+    /// Claims what there is room for, and starts its calls.
+    async fn tick(
+        self: &Arc<Self>,
+        in_flight: &Arc<InFlight>,
+        calls: &TaskTracker,
+        give_up: &CancellationToken,
+    ) -> Result<(), StoreError> {
+        loop {
+            let capacity = in_flight.capacity(self.max_in_flight, self.max_per_host);
+            if capacity.slots == 0 {
+                return Ok(());
+            }
+            let now = self.clock.now();
+            let claimed = self.store.claim(capacity, now.plus(LEASE), now).await?;
+            if claimed.is_empty() {
+                return Ok(());
+            }
+            for claim in claimed {
+                in_flight.enter(claim.host);
+                let (dispatcher, in_flight, give_up) = (self.clone(), in_flight.clone(), give_up.clone());
+                calls.spawn(async move {
+                    let host = claim.host;
+                    dispatcher.perform(claim, &give_up).await;
+                    in_flight.leave(host);
+                    dispatcher.wake.notify_one();
+                });
+            }
+        }
+    }
+
+    async fn perform(&self, claim: Claimed, give_up: &CancellationToken) {
+        let _open = self.metrics.call_started();
+        let started = tokio::time::Instant::now();
+        let callback = self.callback(&claim);
+        let outcome = match self.prepare(&claim, callback.as_deref()).await {
+            Ok(request) => self.client.call_until(claim.task.team.0, request, give_up).await,
+            Err(error) => Err(error),
+        };
+        let took = started.elapsed();
+        let now = self.clock.now();
+        let attempt =
+            Attempt { retry_on: &claim.request.retry_on, timeout_ms: claim.request.timeout_ms, now };
+        let number = claim.task.attempt;
+        let judged = classify(outcome, attempt);
+        let (event, payload) = match judged {
+            None => (Event::Returned { attempt: number }, None),
+            Some((answer, payload)) => {
+                let duration_ms = i64::try_from(took.as_millis()).unwrap_or(i64::MAX);
+                let payload = payload.map(|payload| hide_callback(payload, callback.as_deref()));
+                (Event::Answered { attempt: number, answer, duration_ms }, payload)
+            }
+        };
+        self.record(&claim, event, payload, took, now).await;
+    }
+
+    /// Hands the outcome to the store, and does not give up while the store is away: the call was made.
+    async fn record(&self, claim: &Claimed, event: Event, payload: Option<Payload>, took: Duration, now: Timestamp) {
+        loop {
+            match self.store.transition(claim.task.id, event.clone(), payload.clone(), now).await {
+                Ok(task) => {
+                    self.metrics.attempt_ended(outcome_of(&event, &task), took);
+                    return debug!(task.id = %task.id, attempt = claim.task.attempt, status = task.status().name(), "A call ended");
+                }
+                Err(StoreError::Refused(_) | StoreError::NotFound) => {
+                    self.metrics.attempt_ended(AttemptOutcome::Overtaken, took);
+                    return debug!(task.id = %claim.task.id, "A call's answer came too late to matter");
+                }
+                Err(error) => {
+                    self.metrics.store_failed();
+                    warn!(task.id = %claim.task.id, %error, "A call's answer could not be stored; trying again");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// The task's callback URL, if one was given out.
+    fn callback(&self, claim: &Claimed) -> Option<String> {
+        if !claim.task.policy.callback {
+            return None;
+        }
+        let id = self.keyring.derive(Kind::Callback, claim.task.id, claim.key_number)?;
+        Some(format!("{}{id}", self.callback_base))
+    }
+
+    async fn prepare(&self, claim: &Claimed, callback: Option<&str>) -> Result<outbound::Request, CallError> {
+        let request = &claim.request;
+        let filled = |text: &str| match callback {
+            Some(url) => placeholder::fill(text, url),
+            None => text.to_owned(),
+        };
+        let url = match callback {
+            Some(callback) => placeholder::fill_url(&request.target_url, callback),
+            None => request.target_url.clone(),
+        };
+        let target = self.guard.check_url(&url).map_err(CallError::Refused)?;
+        let now = self.clock.now();
+        let secrets = self.teams.secrets(claim.task.team, now).await;
+        let secrets = secrets.map_err(|error| {
+            warn!(%error, "The webhook secret of a team could not be read");
+            CallError::NotSent("the request could not be signed".to_owned())
+        })?;
+        let headers = request.headers.iter().map(|(name, value)| header(name, &filled(value)));
+        Ok(outbound::Request {
+            method: method(request.method),
+            target,
+            headers: headers.collect::<Result<_, _>>()?,
+            body: body(request).map(|body| Bytes::from(filled(body))),
+            timeout: Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or_default()),
+            own: own_headers(&claim.task),
+            signer: Some(Signer { secrets, at: now, standard_webhooks_id: None }),
+        })
+    }
+}
+
+fn own_headers(task: &Task) -> Vec<(HeaderName, HeaderValue)> {
+    let id = HeaderValue::try_from(task.id.to_string()).expect("an id is visible ASCII");
+    vec![
+        (HeaderName::from_static("x-asyncqueue-task-id"), id),
+        (HeaderName::from_static("x-asyncqueue-attempt"), HeaderValue::from(task.attempt)),
+    ]
+}
+
+fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), CallError> {
+    // Creation has checked both; a value may have become another one since, by the callback URL put in.
+    let refused = |_| CallError::ForbiddenRedirect(format!("the header {name} cannot be sent"));
+    let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| ()).map_err(refused)?;
+    Ok((HeaderName::from_bytes(name.as_bytes()).map_err(|_| ()).map_err(refused)?, value))
+}
+
+fn body(request: &Request) -> Option<&str> {
+    request.body.as_deref().filter(|_| request.method != Method::Get)
+}
+
+fn method(method: Method) -> http::Method {
+    match method {
+        Method::Get => http::Method::GET,
+        Method::Post => http::Method::POST,
+        Method::Put => http::Method::PUT,
+        Method::Delete => http::Method::DELETE,
+    }
+}
+
+/// An answer that echoes the callback URL is kept with the placeholder: the database alone gives no callback id away.
+fn hide_callback(mut payload: Payload, callback: Option<&str>) -> Payload {
+    let Some(url) = callback else { return payload };
+    let Some((_, id)) = url.rsplit_once('/') else { return payload };
+    if memmem::find(&payload.body, id.as_bytes()).is_some() {
+        let plain = replace(&payload.body, url.as_bytes(), placeholder::CALLBACK_URL.as_bytes());
+        // Escaped slashes, percent-encoding or the bare id: whatever spelling is left loses the id.
+        payload.body = Bytes::from(replace(&plain, id.as_bytes(), b"{asyncqueue_callback_id}"));
+    }
+    for (_, value) in &mut payload.headers {
+        if value.contains(id) {
+            *value = value.replace(url, placeholder::CALLBACK_URL).replace(id, "{asyncqueue_callback_id}");
+        }
+    }
+    payload
+}
+
+fn replace(text: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    let mut replaced = Vec::with_capacity(text.len());
+    let mut rest = 0;
+    for at in memmem::find_iter(text, from) {
+        replaced.extend_from_slice(&text[rest..at]);
+        replaced.extend_from_slice(to);
+        rest = at + from.len();
+    }
+    replaced.extend_from_slice(&text[rest..]);
+    replaced
+}
+
+fn outcome_of(event: &Event, task: &Task) -> AttemptOutcome {
+    use crate::task::Answer;
+    let Event::Answered { answer, .. } = event else { return AttemptOutcome::Returned };
+    match (answer, task.status()) {
+        (Answer::Accepted { .. }, Status::Waiting | Status::Polling) => AttemptOutcome::Accepted,
+        (Answer::Forbidden { .. }, _) => AttemptOutcome::Refused,
+        (_, Status::Delayed | Status::Pending) => AttemptOutcome::Retried,
+        (_, Status::Completed) => AttemptOutcome::Completed,
+        (Answer::Rejected { .. }, _) => AttemptOutcome::Rejected,
+        (Answer::Unknown { .. } | Answer::NotSent { .. }, _) if is_timeout(answer) => AttemptOutcome::Timeout,
+        _ => AttemptOutcome::Failed,
+    }
+}
+
+fn is_timeout(answer: &crate::task::Answer) -> bool {
+    answer.error().is_some_and(|error| error.starts_with("Timeout"))
+}
+
+impl InFlight {
+    fn capacity(&self, slots: usize, per_host: usize) -> Capacity {
+        let in_flight = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let busy: usize = in_flight.values().sum();
+        Capacity { slots: slots.saturating_sub(busy), per_host, in_flight }
+    }
+
+    fn enter(&self, host: HostId) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(host).or_default() += 1;
+    }
+
+    fn leave(&self, host: HostId) {
+        let mut in_flight = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(calls) = in_flight.get_mut(&host) {
+            *calls -= 1;
+            if *calls == 0 {
+                in_flight.remove(&host);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_echoed_callback_url_is_kept_as_the_placeholder() {
+        let id = "ab".repeat(32);
+        let url = format!("http://q.example/v1/callbacks/{id}");
+        let escaped = url.replace('/', "\\/");
+        let body = format!("{{\"a\":\"{url}\",\"b\":\"{escaped}\",\"c\":\"{id}\"}}");
+        let hidden = hide_callback(Payload::told(Bytes::from(body)), Some(&url));
+        let text = String::from_utf8(hidden.body.to_vec()).unwrap();
+        assert!(!text.contains(&id), "{text}");
+        assert!(text.starts_with("{\"a\":\"{asyncqueue_callback_url}\""), "{text}");
+    }
+
+    #[test]
+    fn binary_answers_without_the_id_are_left_alone() {
+        let body = Bytes::from_static(&[0, 255, 10]);
+        let url = format!("http://q.example/v1/callbacks/{}", "ab".repeat(32));
+        assert_eq!(hide_callback(Payload::told(body.clone()), Some(&url)).body, body);
+    }
+}

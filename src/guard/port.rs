@@ -1,0 +1,29 @@
+//! Ports on which plain HTTP is mistaken for a command by something else.
+
+use super::Refused;
+
+/// The Fetch standard's list of bad ports, with SMB (445) and rsync (873); sorted.
+const BAD: &[u16] = &[
+    0, 1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102, 103, 104, 109,
+    110, 111, 113, 115, 117, 119, 123, 135, 137, 139, 143, 161, 179, 389, 427, 445, 465, 512, 513, 514, 515, 526, 530,
+    531, 532, 540, 548, 554, 556, 563, 587, 601, 636, 873, 989, 990, 993, 995, 1719, 1720, 1723, 2049, 3659, 4045,
+    4190, 5060, 5061, 6000, 6566, 6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080,
+];
+
+/// Refuses the ports of the list, whatever is allow-listed.
+pub(super) fn check(port: u16) -> Result<(), Refused> {
+    match BAD.binary_search(&port) {
+        Ok(_) => Err(Refused::Port(port)),
+        Err(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::BAD;
+
+    #[test]
+    fn the_list_is_sorted_so_that_it_can_be_searched() {
+        assert!(BAD.is_sorted());
+    }
+}

@@ -1,0 +1,194 @@
+//! Reads request bodies against a cap and a deadline. Most bodies arrive together with their head; for those this
+//! neither copies nor sets a timer.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    task::Poll,
+    time::Duration,
+};
+
+use axum::body::Body;
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, StatusCode, header::CONTENT_LENGTH};
+use hyper::body::Body as _;
+use tokio::time::timeout;
+
+/// How long a client may take to send a body, where nothing else is set.
+pub const DEADLINE: Duration = Duration::from_secs(15);
+
+/// Why there is no body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BodyError {
+    /// Larger than allowed; what lies beyond was not read.
+    #[error("Request body too large")]
+    TooLarge,
+    /// Not complete in time.
+    #[error("Request body timed out")]
+    TooSlow,
+    /// The client went away, or its framing made no sense.
+    #[error("Malformed request body")]
+    Broken,
+}
+
+impl BodyError {
+    /// The status to answer with. The server ends the connection with each of these.
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::Broken => StatusCode::BAD_REQUEST,
+        }
+    }
+}
+
+/// The whole body, of at most `cap` bytes. One that is declared larger is not read at all.
+pub async fn read(body: Body, headers: &HeaderMap, cap: usize, deadline: Duration) -> Result<Bytes, BodyError> {
+    if declared(headers).is_some_and(|length| length > cap as u64) {
+        return Err(BodyError::TooLarge);
+    }
+    let mut whole = pin!(collect(body, cap));
+    if let Poll::Ready(outcome) = poll_fn(|cx| Poll::Ready(whole.as_mut().poll(cx))).await {
+        return outcome;
+    }
+    timeout(deadline, whole).await.unwrap_or(Err(BodyError::TooSlow))
+}
+
+fn declared(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+async fn collect(mut body: Body, cap: usize) -> Result<Bytes, BodyError> {
+    let first = next(&mut body, cap).await?.unwrap_or_default();
+    if body.is_end_stream() {
+        return Ok(first);
+    }
+    let Some(second) = next(&mut body, cap - first.len()).await? else {
+        return Ok(first);
+    };
+    let mut whole = BytesMut::with_capacity(room(&body, first.len() + second.len(), cap));
+    whole.extend_from_slice(&first);
+    whole.extend_from_slice(&second);
+    while !body.is_end_stream() {
+        let Some(more) = next(&mut body, cap - whole.len()).await? else {
+            break;
+        };
+        whole.extend_from_slice(&more);
+    }
+    Ok(whole.freeze())
+}
+
+/// What to set aside. A declared length is only half believed: it costs the client nothing.
+fn room(body: &Body, read: usize, cap: usize) -> usize {
+    const BELIEVED: usize = 256 * 1024;
+    let left = usize::try_from(body.size_hint().lower()).unwrap_or(BELIEVED);
+    (read + left.min(BELIEVED)).min(cap)
+}
+
+/// The next bytes, of which there may be no more than `left`. Trailers are passed over.
+async fn next(body: &mut Body, left: usize) -> Result<Option<Bytes>, BodyError> {
+    while let Some(frame) = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await {
+        let Ok(data) = frame.map_err(|_| BodyError::Broken)?.into_data() else {
+            continue;
+        };
+        return if data.len() > left {
+            Err(BodyError::TooLarge)
+        } else {
+            Ok(Some(data))
+        };
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        pin::Pin,
+        task::{Context, Poll},
+        time::Duration,
+    };
+
+    use axum::body::Body;
+    use bytes::Bytes;
+    use http::{HeaderMap, HeaderValue, header::CONTENT_LENGTH};
+    use hyper::body::Frame;
+    use tokio::{
+        sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+        time::{Instant, sleep},
+    };
+
+    use super::{BodyError, DEADLINE, read};
+
+    /// A body that arrives piece by piece.
+    struct Pieces(UnboundedReceiver<&'static str>);
+
+    impl hyper::body::Body for Pieces {
+        type Data = Bytes;
+        type Error = std::io::Error;
+
+        fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<std::io::Result<Frame<Bytes>>>> {
+            self.0.poll_recv(cx).map(|piece| {
+                piece.map(|piece| match piece {
+                    "broken" => Err(std::io::ErrorKind::UnexpectedEof.into()),
+                    piece => Ok(Frame::data(Bytes::from_static(piece.as_bytes()))),
+                })
+            })
+        }
+    }
+
+    fn pieces(there: &[&'static str]) -> (UnboundedSender<&'static str>, Body) {
+        let (sender, receiver) = unbounded_channel();
+        for piece in there {
+            sender.send(*piece).unwrap();
+        }
+        (sender, Body::new(Pieces(receiver)))
+    }
+
+    async fn read_all(there: &[&'static str], cap: usize) -> Result<Bytes, BodyError> {
+        let (_, body) = pieces(there);
+        read(body, &HeaderMap::new(), cap, DEADLINE).await
+    }
+
+    #[tokio::test]
+    async fn pieces_are_joined_up_to_the_cap() {
+        assert_eq!(read_all(&[], 6).await.unwrap(), "");
+        assert_eq!(read_all(&["abc"], 6).await.unwrap(), "abc");
+        assert_eq!(read_all(&["abc", "d", "ef"], 6).await.unwrap(), "abcdef");
+        assert_eq!(read_all(&["abcdefg"], 6).await, Err(BodyError::TooLarge));
+        assert_eq!(read_all(&["abc", "defg"], 6).await, Err(BodyError::TooLarge));
+        assert_eq!(read_all(&["abc", "def", "g"], 6).await, Err(BodyError::TooLarge));
+        assert_eq!(read_all(&["abc", "broken"], 6).await, Err(BodyError::Broken));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_there_is_not_copied() {
+        let bytes = Bytes::from_static(b"abc");
+        let read = read(Body::from(bytes.clone()), &HeaderMap::new(), 3, DEADLINE)
+            .await
+            .unwrap();
+        assert_eq!(read.as_ptr(), bytes.as_ptr());
+    }
+
+    #[tokio::test]
+    async fn a_body_declared_too_large_is_not_waited_for() {
+        let (_sender, body) = pieces(&[]);
+        let headers = HeaderMap::from_iter([(CONTENT_LENGTH, HeaderValue::from_static("7"))]);
+        assert_eq!(read(body, &headers, 6, DEADLINE).await, Err(BodyError::TooLarge));
+    }
+
+    #[tokio::test]
+    async fn dripping_does_not_extend_the_deadline() {
+        let (sender, body) = pieces(&["a"]);
+        tokio::spawn(async move {
+            while sender.send("b").is_ok() {
+                sleep(Duration::from_millis(20)).await;
+            }
+        });
+        let (began, deadline) = (Instant::now(), Duration::from_millis(200));
+        assert_eq!(
+            read(body, &HeaderMap::new(), 1000, deadline).await,
+            Err(BodyError::TooSlow)
+        );
+        assert!(began.elapsed() < 5 * deadline);
+    }
+}

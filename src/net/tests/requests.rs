@@ -1,0 +1,154 @@
+//! What well-behaved clients may count on.
+
+use std::time::Duration;
+
+use tokio::{
+    io::AsyncWriteExt,
+    time::{Instant, sleep, timeout},
+};
+
+use super::{CAP, Limits, Server, hear, is_closed_within, short, statuses};
+
+const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+#[tokio::test]
+async fn a_connection_carries_many_requests_whatever_their_framing() {
+    let server = Server::start(short()).await;
+    let mut client = server.connect().await;
+    let requests: [&[u8]; 5] = [
+        GET,
+        b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc",
+        b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n0\r\nX: y\r\n\r\n",
+        b"POST /echo HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\nabc",
+        b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n",
+    ];
+    for request in requests {
+        client.write_all(request).await.unwrap();
+        assert_eq!(
+            *statuses(&hear(&mut client).await).last().unwrap(),
+            200,
+            "{}",
+            String::from_utf8_lossy(request)
+        );
+    }
+    client.write_all(&requests[..3].concat().repeat(10)).await.unwrap();
+    assert_eq!(statuses(&hear(&mut client).await), [200; 30]);
+}
+
+#[tokio::test]
+async fn a_body_is_read_up_to_the_cap_and_not_beyond() {
+    let server = Server::start(short()).await;
+    let full = [
+        format!("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: {CAP}\r\n\r\n").into_bytes(),
+        vec![b'x'; CAP],
+    ];
+    let heard = server.tell(&full.concat()).await;
+    assert!(heard.starts_with("HTTP/1.1 200") && heard.ends_with(&"x".repeat(CAP)));
+
+    let declared = format!("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", CAP + 1);
+    let heard = server.tell(declared.as_bytes()).await;
+    assert_eq!(statuses(&heard), [413]);
+    assert!(heard.contains("connection: close\r\n"), "{heard}");
+
+    let start = b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+    let chunk = [b"2710\r\n".to_vec(), vec![b'x'; 10_000], b"\r\n".to_vec()].concat();
+    let streamed = [start, chunk.repeat(100), b"0\r\n\r\n".to_vec()].concat();
+    assert_eq!(
+        statuses(&server.tell(&streamed).await),
+        [413],
+        "heard though the client was still sending"
+    );
+}
+
+#[tokio::test]
+async fn a_panic_costs_one_request() {
+    let server = Server::start(short()).await;
+    let heard = server.tell(b"GET /panic HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(statuses(&heard), [500]);
+    assert!(heard.ends_with(r#"{"error":"Internal error"}"#), "{heard}");
+    assert_eq!(statuses(&server.tell(GET).await), [200]);
+}
+
+#[tokio::test]
+async fn a_handler_sees_its_peer() {
+    let server = Server::start(short()).await;
+    let mut client = server.connect().await;
+    client
+        .write_all(b"GET /peer HTTP/1.1\r\nHost: a\r\n\r\n")
+        .await
+        .unwrap();
+    assert!(
+        hear(&mut client)
+            .await
+            .ends_with(&client.local_addr().unwrap().to_string())
+    );
+}
+
+#[tokio::test]
+async fn connections_above_the_cap_are_told_and_closed() {
+    let server = Server::start(Limits {
+        connections: 2,
+        ..short()
+    })
+    .await;
+    let (mut one, _two) = (server.connect().await, server.connect().await);
+    let heard = hear(&mut server.connect().await).await;
+    assert_eq!(statuses(&heard), [503]);
+    one.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    assert_eq!(statuses(&hear(&mut one).await), [200]);
+    sleep(Duration::from_millis(50)).await;
+    assert_eq!(statuses(&server.tell(GET).await), [200], "a place came free");
+}
+
+#[tokio::test]
+async fn one_source_can_be_kept_from_taking_all_connections() {
+    let server = Server::start(Limits {
+        connections_per_source: 1,
+        ..short()
+    })
+    .await;
+    let one = server.connect().await;
+    assert_eq!(statuses(&hear(&mut server.connect().await).await), [503]);
+    drop(one);
+    sleep(Duration::from_millis(50)).await;
+    assert_eq!(statuses(&server.tell(GET).await), [200]);
+}
+
+#[tokio::test]
+async fn a_stop_lets_requests_finish_and_closes_the_rest() {
+    let server = Server::start(Limits {
+        idle: Duration::from_secs(60),
+        ..short()
+    })
+    .await;
+    let (mut busy, mut idle, mut fresh) = (server.connect().await, server.connect().await, server.connect().await);
+    idle.write_all(GET).await.unwrap();
+    assert_eq!(statuses(&hear(&mut idle).await), [200]);
+    busy.write_all(b"GET /late HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    sleep(Duration::from_millis(50)).await;
+    server.stop.cancel();
+    assert!(is_closed_within(&mut idle, Duration::from_millis(100)).await);
+    assert!(is_closed_within(&mut fresh, Duration::from_millis(100)).await);
+    sleep(Duration::from_millis(700)).await;
+    assert_eq!(statuses(&hear(&mut busy).await), [200]);
+    assert!(timeout(Duration::from_millis(100), server.ended).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_stop_does_not_wait_longer_than_its_grace() {
+    let server = Server::start(Limits {
+        grace: Duration::from_millis(100),
+        ..short()
+    })
+    .await;
+    let mut busy = server.connect().await;
+    busy.write_all(b"GET /late HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    sleep(Duration::from_millis(50)).await;
+    let began = Instant::now();
+    server.stop.cancel();
+    server.ended.await.unwrap();
+    assert!(began.elapsed() < Duration::from_millis(300));
+    assert_eq!(hear(&mut busy).await, "");
+}

@@ -1,0 +1,129 @@
+//! A TCP connection that two can look at: hyper reads and writes it, the pool asks whether it is still sound.
+
+use std::io::{self, IoSlice};
+use std::net::Shutdown;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// What a target may send before the head of its answer is complete: its TLS handshake, interim answers, the head.
+const HEAD_BUDGET: usize = 1024 * 1024;
+
+/// The connection itself.
+pub(super) struct Socket {
+    stream: TcpStream,
+    /// How many more bytes may arrive. Without it a stream of interim answers is read at full speed until the
+    /// deadline, which may be an hour away.
+    budget: AtomicUsize,
+}
+
+impl Socket {
+    pub(super) fn new(stream: TcpStream) -> Self {
+        Self {
+            stream,
+            budget: AtomicUsize::new(HEAD_BUDGET),
+        }
+    }
+
+    /// A request is about to be sent: its answer's head has a budget.
+    pub(super) fn expect_head(&self) {
+        self.budget.store(HEAD_BUDGET, Ordering::Relaxed);
+    }
+
+    /// The head has come; from here on the reader of the body counts.
+    pub(super) fn expect_body(&self) {
+        self.budget.store(usize::MAX, Ordering::Relaxed);
+    }
+
+    /// Whether the target has said nothing since its last answer: neither a byte nor a goodbye.
+    ///
+    /// Asks the kernel rather than the runtime, which may not have heard yet. An answer that nobody asked for would
+    /// otherwise be taken for the answer to the next request.
+    pub(super) fn is_quiet(&self) -> bool {
+        let peeked = self.duplicate().and_then(|stream| stream.peek(&mut [0]));
+        peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    #[cfg(unix)]
+    fn duplicate(&self) -> io::Result<std::net::TcpStream> {
+        use std::os::fd::AsFd;
+        Ok(self.stream.as_fd().try_clone_to_owned()?.into())
+    }
+
+    #[cfg(windows)]
+    fn duplicate(&self) -> io::Result<std::net::TcpStream> {
+        use std::os::windows::io::AsSocket;
+        Ok(self.stream.as_socket().try_clone_to_owned()?.into())
+    }
+
+    fn spend(&self, bytes: usize) -> io::Result<()> {
+        let left = self.budget.load(Ordering::Relaxed);
+        // An error kind that no socket reports, for `error` to put into words.
+        let left = left.checked_sub(bytes).ok_or(io::ErrorKind::FileTooLarge)?;
+        if left < usize::MAX / 2 {
+            self.budget.store(left, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+/// The end of a [`Socket`] that hyper holds. When it is gone, so is the connection.
+pub(super) struct Held(pub(super) Arc<Socket>);
+
+impl Connection for Held {
+    fn connected(&self) -> Connected {
+        Connected::new()
+    }
+}
+
+impl AsyncRead for Held {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let stream = &self.0.stream;
+        loop {
+            ready!(stream.poll_read_ready(cx))?;
+            match stream.try_read_buf(buf) {
+                Ok(bytes) => return Poll::Ready(self.0.spend(bytes)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Held {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let stream = &self.0.stream;
+        loop {
+            ready!(stream.poll_write_ready(cx))?;
+            match stream.try_write_vectored(bufs) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                done => return Poll::Ready(done),
+            }
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.0.duplicate().and_then(|stream| stream.shutdown(Shutdown::Write)))
+    }
+}

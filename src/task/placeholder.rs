@@ -1,0 +1,77 @@
+//! The placeholder for the callback URL: where a request may mention it, and what it is replaced by.
+
+use super::Request;
+
+/// What a request says where the callback URL belongs.
+pub const CALLBACK_URL: &str = "{asyncqueue_callback_url}";
+
+/// Whether any part of the request mentions the placeholder.
+pub fn mentioned(request: &Request) -> bool {
+    let mentions = |text: &str| text.contains(CALLBACK_URL);
+    mentions(&request.target_url)
+        || request.headers.iter().any(|(_, value)| mentions(value))
+        || request.body.as_deref().is_some_and(mentions)
+}
+
+/// Whether a URL mentions the placeholder in its scheme or host, where no callback URL can stand.
+pub fn in_authority(url: &str) -> bool {
+    url.find(CALLBACK_URL).is_some_and(|at| at < path_start(url))
+}
+
+/// The URL with the callback URL put in: as it is in the path, percent-encoded in the query.
+pub fn fill_url(url: &str, callback_url: &str) -> String {
+    let Some(query) = url.find('?') else { return url.replace(CALLBACK_URL, callback_url) };
+    let (path, query) = url.split_at(query);
+    let filled = path.replace(CALLBACK_URL, callback_url);
+    filled + &query.replace(CALLBACK_URL, &percent_encode(callback_url))
+}
+
+/// Text with the callback URL put in as it is.
+pub fn fill(text: &str, callback_url: &str) -> String {
+    text.replace(CALLBACK_URL, callback_url)
+}
+
+/// Where the path begins: behind the authority, or at the end if there is no path.
+fn path_start(url: &str) -> usize {
+    let authority = url.find("://").map_or(0, |at| at + 3);
+    url[authority..].find(['/', '?', '#']).map_or(url.len(), |at| authority + at)
+}
+
+/// Percent-encodes all but unreserved characters (RFC 3986, 2.3).
+fn percent_encode(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len() * 2);
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            let digit = |value: u8| char::from(b"0123456789ABCDEF"[usize::from(value)]);
+            encoded.extend(['%', digit(byte >> 4), digit(byte & 15)]);
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const URL: &str = "https://q.example/v1/callbacks/ab";
+
+    #[test]
+    fn it_is_encoded_in_the_query_and_plain_in_the_path() {
+        let filled = fill_url("https://x.example/{asyncqueue_callback_url}?a=1&hook={asyncqueue_callback_url}", URL);
+        let expected = "https://x.example/https://q.example/v1/callbacks/ab\
+                        ?a=1&hook=https%3A%2F%2Fq.example%2Fv1%2Fcallbacks%2Fab";
+        assert_eq!(filled, expected);
+    }
+
+    #[test]
+    fn scheme_and_host_are_told_from_path_and_query() {
+        for bad in ["{asyncqueue_callback_url}", "http://{asyncqueue_callback_url}/", "http://a.{asyncqueue_callback_url}?x"] {
+            assert!(in_authority(bad), "{bad}");
+        }
+        for good in ["http://a.example/{asyncqueue_callback_url}", "http://a.example?h={asyncqueue_callback_url}"] {
+            assert!(!in_authority(good), "{good}");
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! The values that labels can take. Each set is closed: what is in none of them falls to `other`.
+
+/// A closed set of label values.
+pub trait Label: Copy + 'static {
+    /// The label's name.
+    const KEY: &'static str;
+    /// All values, in the order of [`Label::index`].
+    const ALL: &'static [Self];
+    /// The value as it is shown.
+    fn text(self) -> &'static str;
+    /// The value's place in [`Label::ALL`].
+    fn index(self) -> usize;
+}
+
+/// Makes an enum whose variants are label values.
+macro_rules! label {
+    ($(#[$doc:meta])* $name:ident, $key:literal: $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)*) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name {
+            $($(#[$variant_doc])* #[doc = concat!("Shown as `", $text, "`.")] $variant,)*
+        }
+
+        impl Label for $name {
+            const KEY: &'static str = $key;
+            const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            fn text(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text,)*
+                }
+            }
+
+            fn index(self) -> usize {
+                self as usize
+            }
+        }
+    };
+}
+
+label! {
+    /// A route, by its template; never by the path that was asked for.
+    Route, "route":
+    Tasks = "/v1/tasks",
+    Task = "/v1/tasks/{id}",
+    TaskCancel = "/v1/tasks/{id}/cancel",
+    TaskEvents = "/v1/tasks/{id}/events",
+    TaskRetry = "/v1/tasks/{id}/retry",
+    TaskWebhookResend = "/v1/tasks/{id}/webhook/resend",
+    Callback = "/v1/callbacks/{callbackId}",
+    Signal = "/v1/signals/{token}",
+    Health = "/healthz",
+    Ready = "/readyz",
+    Metrics = "/metrics",
+    OpenApi = "/openapi.json",
+    /// Whatever has no template here.
+    Other = "other",
+}
+
+label! {
+    /// A request's method.
+    Method, "method":
+    Get = "GET",
+    Post = "POST",
+    Put = "PUT",
+    Delete = "DELETE",
+    Patch = "PATCH",
+    Head = "HEAD",
+    Options = "OPTIONS",
+    /// Any word a client may have made up.
+    Other = "other",
+}
+
+label! {
+    /// The first digit of an answer's status.
+    StatusClass, "status":
+    Informational = "1xx",
+    Success = "2xx",
+    Redirection = "3xx",
+    ClientError = "4xx",
+    ServerError = "5xx",
+}
+
+label! {
+    /// A task's status.
+    TaskStatus, "status":
+    Pending = "pending",
+    Delayed = "delayed",
+    Processing = "processing",
+    Waiting = "waiting",
+    Polling = "polling",
+    Completed = "completed",
+    Failed = "failed",
+    Timeout = "timeout",
+    Cancelled = "cancelled",
+}
+
+label! {
+    /// How an attempt ended.
+    AttemptOutcome, "outcome":
+    /// The answer is the task's result.
+    Completed = "completed",
+    /// The target took the job; the task waits or polls.
+    Accepted = "accepted",
+    /// The target refused the job with a 4xx.
+    Rejected = "rejected",
+    /// It failed, and another attempt will follow.
+    Retried = "retried",
+    /// It failed, and it was the last.
+    Failed = "failed",
+    /// It took longer than it may, and it was the last.
+    Timeout = "timeout",
+    /// The guard did not let it out.
+    Refused = "refused",
+    /// The service went away in the middle of it.
+    Interrupted = "interrupted",
+    /// A callback, signal or cancellation was there first; the answer changed nothing.
+    Overtaken = "overtaken",
+    /// Nothing was sent, and it does not count.
+    Returned = "returned",
+}
+
+label! {
+    /// The answer to a callback or signal.
+    CallbackAnswer, "status":
+    Ok = "200",
+    BadRequest = "400",
+    Unauthorized = "401",
+    NotFound = "404",
+    MethodNotAllowed = "405",
+    Conflict = "409",
+    TooLarge = "413",
+    TooMany = "429",
+    Unavailable = "503",
+    /// Any other status.
+    Other = "other",
+}
+
+label! {
+    /// How one attempt at a completion webhook ended.
+    DeliveryOutcome, "outcome":
+    /// The receiver answered 2xx.
+    Delivered = "delivered",
+    /// It failed, and another attempt will follow.
+    Retried = "retried",
+    /// It failed, and it was the last.
+    Failed = "failed",
+    /// The guard did not let it out.
+    Refused = "refused",
+}
+
+/// The value shown as `text`.
+fn find<L: Label>(text: &str) -> Option<L> {
+    L::ALL.iter().copied().find(|label| label.text() == text)
+}
+
+impl Route {
+    /// The route of a template as the router knows it, such as `/v1/tasks/{id}`. Parameters may have any name.
+    pub fn of_template(template: &str) -> Self {
+        let same = |known: &Self| same_template(known.text(), template);
+        Self::ALL.iter().copied().find(same).unwrap_or(Self::Other)
+    }
+}
+
+fn same_template(a: &str, b: &str) -> bool {
+    let segments = |text: &str| text.split('/').count();
+    let is_parameter = |segment: &str| segment.starts_with('{');
+    let same = |(a, b): (&str, &str)| a == b || (is_parameter(a) && is_parameter(b));
+    segments(a) == segments(b) && a.split('/').zip(b.split('/')).all(same)
+}
+
+impl Method {
+    /// The method of that name.
+    pub fn named(name: &str) -> Self {
+        find(name).unwrap_or(Self::Other)
+    }
+}
+
+impl TaskStatus {
+    /// The status of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        find(name)
+    }
+}
+
+impl StatusClass {
+    /// The class of a status code; what is none counts as a server's error.
+    pub fn of(status: u16) -> Self {
+        match status / 100 {
+            1 => Self::Informational,
+            2 => Self::Success,
+            3 => Self::Redirection,
+            4 => Self::ClientError,
+            _ => Self::ServerError,
+        }
+    }
+}
+
+impl CallbackAnswer {
+    /// The label of a status code.
+    pub fn of(status: u16) -> Self {
+        match status {
+            200 => Self::Ok,
+            400 => Self::BadRequest,
+            401 => Self::Unauthorized,
+            404 => Self::NotFound,
+            405 => Self::MethodNotAllowed,
+            409 => Self::Conflict,
+            413 => Self::TooLarge,
+            429 => Self::TooMany,
+            503 => Self::Unavailable,
+            _ => Self::Other,
+        }
+    }
+}
