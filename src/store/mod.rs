@@ -1,8 +1,9 @@
 //! Where tasks live. A trait of atomic acts, its promises as tests ([`contract`]), and its backends.
 
-
+#[doc(hidden)]
+pub mod contract;
 mod encoding;
-
+pub mod memory;
 pub mod sqlite;
 
 use std::sync::Arc;
@@ -67,6 +68,9 @@ pub struct Idempotency {
 
 /// How long an idempotency key is remembered.
 pub const IDEMPOTENCY_MS: i64 = 24 * 3600 * 1000;
+
+/// The largest body of a late callback that is kept.
+pub const LATE_BODY_MAX: usize = 1 << 20;
 
 /// What came of a creation.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -55,6 +55,9 @@ pub struct Refusal {
     pub keep_late: bool,
 }
 
+/// A target's wish for a later retry (`Retry-After`) is obeyed up to an hour.
+const RETRY_AFTER_MAX_MS: i64 = 3_600_000;
+
 /// Decides what an event does to a task.
 ///
 /// Total: every pair of state and event is decided here, and what is not an arrow in the diagram is a [`Refusal`].
@@ -98,12 +101,16 @@ fn returned(task: &Task, attempt: u32, now: Timestamp) -> Result<Step, Refusal> 
     step.task.attempt -= 1;
     let error = Some("Given back before anything was sent".to_owned());
     step.log.push(finished(attempt, None, error, None));
+    if task.accepted {
+        // An earlier attempt's job is running: calling again would pay twice.
+        wait(&mut step, now);
+    }
     Ok(step)
 }
 
 fn answered(task: &Task, attempt: u32, answer: &Answer, took: i64, now: Timestamp) -> Result<Step, Refusal> {
     let entry = finished(attempt, answer.status_code(), answer.error().map(str::to_owned), Some(took));
-    if matches!(task.state, State::Done { .. }) && attempt == task.attempt {
+    if matches!(task.state, State::Done { by: EndedBy::Callback, .. }) && attempt == task.attempt {
         return Ok(late_answer(task, entry));
     }
     current_attempt(task, attempt)?;
@@ -282,7 +289,7 @@ fn retry(step: &mut Step, retry_after_ms: Option<i64>, now: Timestamp) -> bool {
     }
     step.task.retry_count += 1;
     let backoff = now.plus(step.task.policy.backoff.delay(step.task.retry_count));
-    let wished = retry_after_ms.map_or(backoff, |millis| now.plus_millis(millis));
+    let wished = retry_after_ms.map_or(backoff, |millis| now.plus_millis(millis.min(RETRY_AFTER_MAX_MS)));
     step.task.state = State::Delayed { due_at: backoff.max(wished) };
     true
 }
@@ -290,7 +297,7 @@ fn retry(step: &mut Step, retry_after_ms: Option<i64>, now: Timestamp) -> bool {
 /// The job may be running and paid for: where somebody could still tell, the task waits to be told.
 fn wait_or_fail(step: &mut Step, error: &str, now: Timestamp) {
     if step.task.policy.then == Then::Finish {
-        fail(step, error, now);
+        give_up(step, error, now);
     } else {
         wait(step, now);
     }
@@ -353,3 +360,10 @@ impl Refusal {
         Self::of(task, if gone { Why::Gone } else { Why::Conflict })
     }
 }
+
+#[cfg(test)]
+mod laws;
+#[cfg(test)]
+mod table;
+#[cfg(test)]
+mod tests;

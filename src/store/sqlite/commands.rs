@@ -7,15 +7,12 @@ use super::writer::Writer;
 use super::{failed, queries};
 use crate::store::encoding;
 use crate::store::{
-    Capacity, Claimed, ClaimedDelivery, Created, IDEMPOTENCY_MS, Idempotency, NewTask, StoreError, Sweep,
+    Capacity, Claimed, ClaimedDelivery, Created, IDEMPOTENCY_MS, Idempotency, LATE_BODY_MAX, NewTask, StoreError, Sweep,
 };
 use crate::task::{
     self, Delivery, DeliveryOutcome, DeliveryStatus, Entry, Event, Payload, Refusal, State, Task, TaskId, TeamId,
     Timestamp, Why,
 };
-
-/// The largest late callback body that is kept.
-const LATE_BODY_MAX: usize = 1 << 20;
 
 impl Writer {
     pub(super) fn create(&mut self, new: &NewTask) -> Result<Created, StoreError> {
@@ -219,7 +216,9 @@ impl Writer {
                 None => self.unplan_delivery(key, Timestamp(at)).map_err(failed)?,
             }
         }
-        self.delivering.extend(claimed.iter().map(|claim| claim.record.task.id.sort_key()));
+        let keys = claimed.iter().map(|claim| claim.record.task.id.sort_key());
+        self.delivering_anew.extend(keys.clone());
+        self.delivering.extend(keys);
         Ok(claimed)
     }
 
@@ -247,6 +246,10 @@ impl Writer {
         self.delivering.remove(&id.sort_key());
         let mut row = self.row(id)?;
         let before = row.delivery.ok_or(StoreError::NotFound)?;
+        // Settled is settled: a second word on the same attempt changes nothing.
+        if before.status != DeliveryStatus::Pending {
+            return Ok(before);
+        }
         let request = queries::request(&self.db, row.request)?;
         let after = before.after(outcome, request.on_complete_max_retries, now);
         if let Some(at) = before.next_attempt_at {

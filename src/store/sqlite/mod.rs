@@ -190,7 +190,8 @@ impl Store for Sqlite {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        self.writer.run(|_| Ok(())).await
+        self.writer.run(|writer| queries::ping(&writer.db)).await?;
+        self.readers.run(|db| queries::meta(db, "ping").map(drop)).await
     }
 
     async fn meta(&self, name: &'static str) -> Result<Option<Vec<u8>>, StoreError> {

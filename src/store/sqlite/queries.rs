@@ -19,6 +19,15 @@ pub(super) fn set_meta(db: &Connection, name: &str, value: &[u8]) -> Result<(), 
     Ok(())
 }
 
+/// Writes, so that it is known whether writing works; there is no cheaper proof.
+pub(super) fn ping(db: &Connection) -> Result<(), StoreError> {
+    // Another value each time: a row that stays the same would not be written.
+    let sql = "INSERT INTO meta (name, value) VALUES ('ping', x'31') \
+               ON CONFLICT (name) DO UPDATE SET value = CAST(CAST(value AS INTEGER) + 1 AS BLOB)";
+    db.prepare_cached(sql).and_then(|mut write| write.execute([])).map_err(failed)?;
+    Ok(())
+}
+
 pub(super) fn next_timer(db: &Connection) -> Result<Option<Timestamp>, StoreError> {
     let mut select = db.prepare_cached("SELECT at FROM timer ORDER BY at LIMIT 1").map_err(failed)?;
     select.query_row([], |row| row.get(0).map(Timestamp)).optional().map_err(failed)
@@ -29,8 +38,10 @@ pub(super) fn state(db: &Connection, id: TaskId) -> Result<Task, StoreError> {
 }
 
 pub(super) fn read(db: &Connection, id: TaskId) -> Result<TaskRecord, StoreError> {
-    let row = row::load(db, id).map_err(failed)?.ok_or(StoreError::NotFound)?;
-    complete(db, row)
+    // One snapshot for row and bodies: between two, the task may be removed and its journal's numbers used again.
+    let snapshot = db.unchecked_transaction().map_err(failed)?;
+    let row = row::load(&snapshot, id).map_err(failed)?.ok_or(StoreError::NotFound)?;
+    complete(&snapshot, row)
 }
 
 pub(super) fn read_by_key(db: &Connection, key: i64) -> Result<Option<TaskRecord>, StoreError> {
@@ -71,6 +82,9 @@ pub(super) fn list(db: &Connection, query: ListQuery) -> Result<(Vec<TaskRecord>
     let total = total(&snapshot, query)?;
     // A page behind the end is not looked for, and the last page stops at the last row that is known to be there.
     let limit = u64::from(query.limit).min(total.saturating_sub(query.offset));
+    if limit == 0 {
+        return Ok((Vec::new(), total));
+    }
     let filter = match query.status.map(row::status_code) {
         None => "WHERE team = ?1",
         // In so many words, so that the partial index is found.
@@ -97,10 +111,11 @@ fn total(db: &Connection, query: ListQuery) -> Result<u64, StoreError> {
 }
 
 pub(super) fn events(db: &Connection, id: TaskId) -> Result<Vec<EventRecord>, StoreError> {
-    let row = row::load(db, id).map_err(failed)?.ok_or(StoreError::NotFound)?;
+    let snapshot = db.unchecked_transaction().map_err(failed)?;
+    let row = row::load(&snapshot, id).map_err(failed)?.ok_or(StoreError::NotFound)?;
     let mut pages = Vec::new();
     let mut next = Some(row.head);
-    let mut select = db
+    let mut select = snapshot
         .prepare_cached(
             "SELECT prev, at, events, CASE WHEN events LIKE '%callback.late%' THEN body END FROM journal WHERE id = ?1",
         )

@@ -30,6 +30,8 @@ pub(super) struct Writer {
     pub ready: Ready,
     /// Completion webhooks being delivered now. The store has one owner, so memory is enough: a restart voids them.
     pub delivering: HashSet<i64>,
+    /// Those claimed by this commit: if it fails, nobody was told of them, and they are free again.
+    pub delivering_anew: Vec<i64>,
     effects: Effects,
     /// How the counters change by this commit, and by the command under way.
     counts: HashMap<(TeamId, i64), i64>,
@@ -101,6 +103,7 @@ pub(super) fn start(db: Connection, shared: Shared) -> Result<Handle, StoreError
         db,
         ready,
         delivering: HashSet::new(),
+        delivering_anew: Vec::new(),
         effects: Effects::default(),
         counts: HashMap::new(),
         command_counts: Vec::new(),
@@ -137,6 +140,7 @@ impl Writer {
             }
             shared.observer.batch(size, start.elapsed());
             self.effects = Effects::default();
+            self.delivering_anew.clear();
             if let Err(StoreError::Damaged(error)) = shared.log.after_commit(&self.db) {
                 (shared.fatal)(&error);
             }
@@ -163,6 +167,9 @@ impl Writer {
             let _ = self.db.execute_batch("ROLLBACK");
         }
         self.counts.clear();
+        for key in self.delivering_anew.drain(..) {
+            self.delivering.remove(&key);
+        }
         match Ready::load(&self.db) {
             Ok(ready) => self.ready = ready,
             Err(error) => (shared.fatal)(&error.to_string()),

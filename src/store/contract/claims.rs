@@ -1,0 +1,197 @@
+//! Who is called next.
+
+#[allow(clippy::wildcard_imports, reason = "the promises share one vocabulary")]
+use super::*;
+use crate::task::State;
+
+pub async fn a_claim_is_exclusive(store: &dyn Store) {
+    let team = team(store, "a").await;
+    for n in 0..3 {
+        store.create(new(team, n)).await.unwrap();
+    }
+    assert_eq!(claim(store, 2).await, [id(0), id(1)]);
+    assert_eq!(claim(store, 2).await, [id(2)]);
+    assert_eq!(claim(store, 2).await, []);
+}
+
+pub async fn a_claim_holds_the_task_and_what_to_call(store: &dyn Store) {
+    let team = team(store, "a").await;
+    store.create(new(team, 1)).await.unwrap();
+    let lease_until = T.plus_millis(MINUTE);
+    let now = T.plus_millis(5);
+    let claimed = store.claim(room(5), lease_until, now).await.unwrap();
+    let [
+        Claimed {
+            task,
+            request: asked,
+            host,
+            key_number,
+        },
+    ] = &claimed[..]
+    else {
+        panic!("{claimed:?}")
+    };
+    assert_eq!(task.state, State::Processing { lease_until });
+    assert_eq!(
+        (task.attempt, task.started_at, *host, *key_number),
+        (1, Some(now), HOST, 3)
+    );
+    assert_eq!(*asked, request(1));
+    assert_eq!(store.state(id(1)).await.unwrap(), *task);
+}
+
+pub async fn priority_counts_inside_a_team_then_due_time_then_age(store: &dyn Store) {
+    let team = team(store, "a").await;
+    let places = [(1, 5, 10), (2, 5, 10), (3, 5, 9), (4, 9, 20), (5, 1, 0), (6, 9, 19)];
+    for (n, priority, due) in places.into_iter().rev() {
+        let mut task = new(team, n);
+        task.task.priority = priority;
+        task.task.state = State::Pending {
+            since: T.plus_millis(due),
+        };
+        store.create(task).await.unwrap();
+    }
+    assert_eq!(claim(store, 9).await, [6, 4, 3, 1, 2, 5].map(id));
+}
+
+pub async fn a_better_task_goes_before_the_one_that_was_next(store: &dyn Store) {
+    let team = team(store, "a").await;
+    for (n, priority) in [(1, 5), (2, 7), (3, 6), (4, 9)] {
+        let mut task = new(team, n);
+        task.task.priority = priority;
+        store.create(task).await.unwrap();
+    }
+    store.transition(id(4), Event::Cancel, None, T).await.unwrap();
+    assert_eq!(claim(store, 2).await, [2, 3].map(id));
+    let mut urgent = new(team, 5);
+    urgent.task.priority = 10;
+    store.create(urgent).await.unwrap();
+    assert_eq!(claim(store, 9).await, [5, 1].map(id));
+}
+
+pub async fn teams_take_turns(store: &dyn Store) {
+    for (name, first) in [("a", 0), ("b", 10), ("c", 20)] {
+        let team = team(store, name).await;
+        for n in first..first + 3 {
+            let mut task = new(team, n);
+            // Priority counts inside a team, not between teams.
+            task.task.priority = if name == "a" { 10 } else { 1 };
+            store.create(task).await.unwrap();
+        }
+    }
+    let mut turns = Vec::new();
+    for _ in 0..9 {
+        turns.extend(claim(store, 1).await);
+    }
+    assert_eq!(turns, [0, 10, 20, 1, 11, 21, 2, 12, 22].map(id));
+}
+
+pub async fn a_team_with_many_due_tasks_does_not_hold_up_another(store: &dyn Store) {
+    let (noisy, quiet) = (team(store, "noisy").await, team(store, "quiet").await);
+    for n in 0..300 {
+        store.create(new(noisy, n)).await.unwrap();
+    }
+    claim(store, 50).await;
+    store.create(new(quiet, 900)).await.unwrap();
+    assert!(claim(store, 2).await.contains(&id(900)));
+}
+
+pub async fn a_full_host_does_not_hold_up_other_hosts(store: &dyn Store) {
+    let (one, two) = (team(store, "a").await, team(store, "b").await);
+    for n in 0..8 {
+        store.create(new(one, n)).await.unwrap();
+    }
+    store
+        .create(NewTask {
+            host: HostId(8),
+            ..new(one, 8)
+        })
+        .await
+        .unwrap();
+    store.create(new(two, 9)).await.unwrap();
+    let bounded = Capacity {
+        slots: 20,
+        per_host: 3,
+        ..Capacity::default()
+    };
+    let claimed = store.claim(bounded.clone(), T, T).await.unwrap();
+    let to_host = claimed.iter().filter(|claim| claim.host == HOST).count();
+    assert_eq!((to_host, claimed.len()), (3, 4), "{:?}", ids(&claimed));
+    assert!(ids(&claimed).contains(&id(8)));
+    assert!(ids(&claimed).contains(&id(9)), "teams take turns at a host too");
+}
+
+pub async fn calls_in_flight_count_towards_a_hosts_bound(store: &dyn Store) {
+    let team = team(store, "a").await;
+    for n in 0..4 {
+        store.create(new(team, n)).await.unwrap();
+    }
+    let mut bounded = Capacity {
+        slots: 20,
+        per_host: 3,
+        ..Capacity::default()
+    };
+    bounded.in_flight.insert(HOST, 2);
+    assert_eq!(ids(&store.claim(bounded.clone(), T, T).await.unwrap()), [id(0)]);
+    bounded.in_flight.insert(HOST, 3);
+    assert_eq!(store.claim(bounded, T, T).await.unwrap(), []);
+}
+
+pub async fn a_cancelled_task_is_not_claimed(store: &dyn Store) {
+    let team = team(store, "a").await;
+    for n in 0..3 {
+        store.create(new(team, n)).await.unwrap();
+    }
+    for n in 0..2 {
+        store.transition(id(n), Event::Cancel, None, T).await.unwrap();
+    }
+    assert_eq!(claim(store, 9).await, [id(2)]);
+}
+
+pub async fn a_task_that_was_given_back_can_be_claimed_again(store: &dyn Store) {
+    let team = team(store, "a").await;
+    store.create(new(team, 1)).await.unwrap();
+    for _ in 0..5 {
+        assert_eq!(claim(store, 9).await, [id(1)]);
+        let task = store
+            .transition(id(1), Event::Returned { attempt: 1 }, None, T)
+            .await
+            .unwrap();
+        assert_eq!((task.attempt, task.status()), (0, Status::Pending));
+    }
+}
+
+pub async fn void_claims_interrupts_what_was_called(store: &dyn Store) {
+    let (one, two) = (team(store, "a").await, team(store, "b").await);
+    let once = Policy {
+        max_retries: 0,
+        ..policy(Then::Finish)
+    };
+    store.create(new(one, 1)).await.unwrap();
+    store.create(with_policy(two, 2, once)).await.unwrap();
+    claim(store, 9).await;
+    store.create(new(two, 3)).await.unwrap();
+    assert_eq!(store.void_claims(T).await.unwrap(), 2);
+    assert_eq!(store.void_claims(T).await.unwrap(), 0);
+    let again = store.state(id(1)).await.unwrap();
+    assert_eq!(
+        (again.status(), again.attempt, again.retry_count),
+        (Status::Pending, 1, 1)
+    );
+    assert_eq!(status(store, id(2)).await, Status::Failed);
+    assert_eq!(why(store.transition(id(1), accepted(1), None, T).await), Why::Stale);
+}
+
+pub async fn a_task_can_be_claimed_after_its_claim_was_voided(store: &dyn Store) {
+    let team = team(store, "a").await;
+    store.create(new(team, 1)).await.unwrap();
+    claim(store, 9).await;
+    store.void_claims(T).await.unwrap();
+    let claimed = store.claim(room(9), T, T).await.unwrap();
+    assert_eq!((ids(&claimed), claimed[0].task.attempt), (vec![id(1)], 2));
+    assert_eq!(why(store.transition(id(1), accepted(1), None, T).await), Why::Stale);
+    assert_eq!(
+        store.transition(id(1), accepted(2), None, T).await.unwrap().status(),
+        Status::Waiting
+    );
+}

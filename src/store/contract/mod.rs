@@ -1,0 +1,312 @@
+//! What [`Store`] promises, as tests: one function per promise. [`store_contract!`](crate::store_contract) holds a
+//! backend to all of them.
+//!
+//! Time is made up, and every promise gets a store of its own.
+
+mod claims;
+mod lists;
+mod tasks;
+mod teams;
+mod timers;
+mod webhooks;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+pub use self::claims::*;
+pub use self::lists::*;
+pub use self::tasks::*;
+pub use self::teams::*;
+pub use self::timers::*;
+pub use self::webhooks::*;
+use super::{Capacity, Claimed, Counts, HostId, Idempotency, NewTask, NewTeam, Store, StoreError, Sweep, Team};
+use crate::task::{
+    Answer, Backoff, CallbackVerdict, EarlyCallbacks, Event, Method, Payload, Policy, Request, Status, Task, TaskId,
+    TeamId, Then, Timestamp, Why,
+};
+
+/// Holds a backend to the contract: `store_contract!(name, future)`, where the future makes an empty store (anything
+/// that dereferences to one).
+#[macro_export]
+macro_rules! store_contract {
+    ($name:ident, $make:expr) => {
+        $crate::store_contract!($name, $make, [
+            a_claim_is_exclusive,
+            a_claim_holds_the_task_and_what_to_call,
+            priority_counts_inside_a_team_then_due_time_then_age,
+            a_better_task_goes_before_the_one_that_was_next,
+            teams_take_turns,
+            a_team_with_many_due_tasks_does_not_hold_up_another,
+            a_full_host_does_not_hold_up_other_hosts,
+            calls_in_flight_count_towards_a_hosts_bound,
+            a_cancelled_task_is_not_claimed,
+            a_task_that_was_given_back_can_be_claimed_again,
+            void_claims_interrupts_what_was_called,
+            a_task_can_be_claimed_after_its_claim_was_voided,
+            a_task_reads_back_as_it_was_created,
+            an_id_is_taken_once,
+            what_is_missing_is_not_found,
+            a_transition_saves_state_result_history_and_webhook_together,
+            a_refused_transition_changes_nothing,
+            an_answer_is_kept_until_a_signal_makes_it_the_result,
+            the_latest_progress_is_kept,
+            a_late_callback_is_kept_once,
+            a_late_callback_over_a_mebibyte_is_not_kept,
+            events_are_told_in_order,
+            a_repeated_creation_answers_the_first,
+            an_idempotency_key_stands_for_one_request,
+            an_idempotency_key_belongs_to_one_team,
+            an_idempotency_key_expires_after_a_day,
+            an_idempotency_key_is_free_again_when_its_task_is_gone,
+            deletion_removes_everything,
+            only_a_final_task_can_be_deleted,
+            retention_removes_the_oldest_in_small_steps,
+            retention_waits_for_a_webhook,
+            a_list_is_newest_first_in_pages_with_a_total,
+            a_list_can_be_narrowed_to_any_status,
+            a_list_shows_one_teams_tasks_only,
+            the_counts_kept_are_the_tasks_counted,
+            a_delay_ends_when_its_time_comes,
+            a_wait_times_out_at_its_deadline,
+            timers_are_fired_earliest_first_and_no_more_than_asked,
+            a_timer_whose_task_moved_on_is_dropped,
+            a_missed_deadline_is_put_off,
+            the_next_timer_is_the_earliest,
+            a_webhook_is_claimed_once,
+            a_webhook_that_fails_is_planned_again_until_it_is_given_up,
+            a_delivered_webhook_stays_delivered,
+            a_webhook_that_was_given_back_can_be_claimed_again,
+            a_webhook_can_be_sent_again_by_hand,
+            resending_needs_an_ended_task_that_wants_it,
+            the_next_webhook_is_the_earliest_that_is_free,
+            a_teams_name_is_taken_once,
+            a_secret_is_sealed_for_its_team_and_rotated,
+            a_rate_limit_is_set_and_lifted,
+            a_key_is_found_until_it_is_revoked,
+            keys_are_listed_oldest_first_by_team,
+            small_values_are_kept,
+            a_ping_is_answered,
+        ]);
+    };
+    ($name:ident, $make:expr, [$($promise:ident,)*]) => {
+        mod $name {
+            use super::*;
+            $(
+                #[tokio::test]
+                async fn $promise() {
+                    let store = $make.await;
+                    $crate::store::contract::$promise(&*store).await;
+                }
+            )*
+        }
+    };
+}
+
+/// The moment at which most promises begin.
+pub(super) const T: Timestamp = Timestamp(1_700_000_000_000);
+const MINUTE: i64 = 60_000;
+const HOST: HostId = HostId(7);
+
+/// The id of the `n`-th task.
+fn id(n: u16) -> TaskId {
+    TaskId::from_parts(1_700_000_000_000, n, u64::from(n) * 31)
+}
+
+async fn team(store: &dyn Store, name: &str) -> TeamId {
+    let uid = uuid::Uuid::from_u128(name.bytes().fold(7, |sum, byte| sum * 256 + u128::from(byte)));
+    let new = NewTeam {
+        uid,
+        name: name.to_owned(),
+        rate_limit: None,
+    };
+    let made: Team = store
+        .create_team(new, Arc::new(|id| vec![id.0.to_le_bytes()[0]]), T)
+        .await
+        .unwrap();
+    made.id
+}
+
+fn policy(then: Then) -> Policy {
+    Policy {
+        max_retries: 2,
+        backoff: Backoff::Linear,
+        then,
+        max_wait_ms: MINUTE,
+        callback: then != Then::Finish,
+        signal: then != Then::Finish,
+        completion: true,
+    }
+}
+
+fn request(n: u16) -> Request {
+    Request {
+        target_url: format!("https://target.example/{n}"),
+        method: Method::Put,
+        headers: vec![
+            ("X-One".to_owned(), "1".to_owned()),
+            ("X-Two".to_owned(), "zwei ü".to_owned()),
+        ],
+        body: Some(format!("body of {n}")),
+        timeout_ms: 1500,
+        retry_on: vec![429, 409],
+        delay_until: None,
+        wait_for_signal: true,
+        on_complete_url: Some("https://hook.example/".to_owned()),
+        on_complete_max_retries: 1,
+        metadata: vec![("order".to_owned(), n.to_string())],
+        retry_of: None,
+    }
+}
+
+/// A task that waits for a callback or signal after its call, due at once.
+fn new(team: TeamId, n: u16) -> NewTask {
+    with_policy(team, n, policy(Then::Wait))
+}
+
+fn with_policy(team: TeamId, n: u16, policy: Policy) -> NewTask {
+    let task = Task::new(id(n), team, 5, policy, None, T);
+    NewTask {
+        task,
+        request: request(n),
+        host: HOST,
+        key_number: 3,
+        idempotency: None,
+    }
+}
+
+fn delayed(team: TeamId, n: u16, due_at: Timestamp) -> NewTask {
+    let task = Task::new(id(n), team, 5, policy(Then::Wait), Some(due_at), T);
+    NewTask { task, ..new(team, n) }
+}
+
+fn asked_with(new: NewTask, key: u8, body: u8) -> NewTask {
+    NewTask {
+        idempotency: Some(Idempotency {
+            key: [key; 32],
+            body: [body; 32],
+        }),
+        ..new
+    }
+}
+
+fn room(slots: usize) -> Capacity {
+    Capacity {
+        slots,
+        per_host: 1000,
+        ..Capacity::default()
+    }
+}
+
+/// Claims up to `slots` tasks; answers their ids in turn.
+async fn claim(store: &dyn Store, slots: usize) -> Vec<TaskId> {
+    ids(&store.claim(room(slots), T.plus_millis(MINUTE), T).await.unwrap())
+}
+
+fn ids(claimed: &[Claimed]) -> Vec<TaskId> {
+    claimed.iter().map(|claim| claim.task.id).collect()
+}
+
+fn told(text: &'static str) -> Option<Payload> {
+    Some(Payload::told(Bytes::from_static(text.as_bytes())))
+}
+
+fn accepted(attempt: u32) -> Event {
+    Event::Answered {
+        attempt,
+        answer: Answer::Accepted { status: 202 },
+        duration_ms: 12,
+    }
+}
+
+fn callback(verdict: CallbackVerdict) -> Event {
+    Event::Callback {
+        verdict,
+        early: EarlyCallbacks::Accept,
+    }
+}
+
+/// Creates a task and brings it to `waiting`.
+async fn waiting(store: &dyn Store, team: TeamId, n: u16) -> TaskId {
+    store.create(new(team, n)).await.unwrap();
+    assert_eq!(claim(store, 1).await, [id(n)]);
+    let answer = Payload {
+        status_code: 202,
+        headers: vec![("a".into(), "b".into())],
+        ..told("started").unwrap()
+    };
+    store.transition(id(n), accepted(1), Some(answer), T).await.unwrap();
+    id(n)
+}
+
+/// Creates a task and completes it by a callback.
+async fn completed(store: &dyn Store, team: TeamId, n: u16, at: Timestamp) -> TaskId {
+    let id = waiting(store, team, n).await;
+    store
+        .transition(id, callback(CallbackVerdict::Done), told("result"), at)
+        .await
+        .unwrap();
+    id
+}
+
+/// Creates tasks in all statuses but `polling`; the task's number is that of its status.
+async fn one_of_each(store: &dyn Store, team: TeamId) {
+    waiting(store, team, 3).await;
+    completed(store, team, 5, T).await;
+    let failed = waiting(store, team, 6).await;
+    store
+        .transition(
+            failed,
+            callback(CallbackVerdict::Failed("no".to_owned())),
+            told("{}"),
+            T,
+        )
+        .await
+        .unwrap();
+    let late = waiting(store, team, 7).await;
+    store
+        .transition(late, Event::DeadlinePassed, None, T.plus_millis(MINUTE))
+        .await
+        .unwrap();
+    let cancelled = waiting(store, team, 8).await;
+    store.transition(cancelled, Event::Cancel, None, T).await.unwrap();
+    store.create(new(team, 2)).await.unwrap();
+    assert_eq!(claim(store, 1).await, [id(2)]);
+    store.create(delayed(team, 1, T.plus_millis(1))).await.unwrap();
+    store.create(new(team, 0)).await.unwrap();
+}
+
+fn sweep(limit: usize) -> Sweep {
+    Sweep {
+        limit,
+        missed_before: Timestamp(0),
+        not_before: Timestamp(0),
+    }
+}
+
+/// The counts without the statuses that nothing is in.
+async fn counts(store: &dyn Store) -> Counts {
+    store
+        .counts()
+        .await
+        .unwrap()
+        .into_iter()
+        .filter(|(_, tasks)| *tasks > 0)
+        .collect()
+}
+
+fn why<T>(outcome: Result<T, StoreError>) -> Why {
+    match outcome {
+        Err(StoreError::Refused(refusal)) => refusal.why,
+        Err(error) => panic!("{error:?} is no refusal"),
+        Ok(_) => panic!("it should have been refused"),
+    }
+}
+
+fn is_missing<T>(outcome: &Result<T, StoreError>) -> bool {
+    matches!(outcome, Err(StoreError::NotFound))
+}
+
+async fn status(store: &dyn Store, id: TaskId) -> Status {
+    store.state(id).await.unwrap().status()
+}
