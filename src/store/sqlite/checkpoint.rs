@@ -11,15 +11,18 @@ use rusqlite::Connection;
 
 use crate::store::StoreError;
 
-/// From this many pages on the log is worth moving (4 KiB each: 8 MiB).
-const MOVE_AT: u64 = 2048;
+/// From this many pages on the log is worth moving (4 KiB each: 40 MiB). A page that changed many times is moved once,
+/// so moving seldom costs less.
+const MOVE_AT: u64 = 10_240;
 
-/// From this many pages on the log must be restarted (48 MiB).
-const RESTART_AT: u64 = 12_288;
+/// After a restart that met a reader, the next one is tried this many pages later.
+const TRY_AGAIN: u64 = 512;
 
 /// The writer's side: knows how long the log is, and whom to tell.
 pub(super) struct Log {
     pages: Arc<AtomicU64>,
+    /// At this many pages the writer restarts the log; out of reach until the log has been moved.
+    restart_at: Arc<AtomicU64>,
     mover: SyncSender<()>,
 }
 
@@ -38,35 +41,45 @@ impl Log {
                 Ok(())
             }))
             .map_err(super::failed)?;
+        let restart_at = Arc::new(AtomicU64::new(u64::MAX));
+        let moved = restart_at.clone();
         // Room for one word: a mover that is at work need not be told twice.
         let (mover, told) = sync_channel(1);
         std::thread::Builder::new()
             .name("store-checkpoint".to_owned())
-            .spawn(move || move_whenever_told(&db, &told, &*fatal))
+            .spawn(move || move_whenever_told(&db, &told, &moved, &*fatal))
             .map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        Ok(Self { pages, mover })
+        Ok(Self { pages, restart_at, mover })
     }
 
     /// Called by the writer between two commits.
     pub fn after_commit(&self, writer: &Connection) -> Result<(), StoreError> {
         let pages = self.pages.load(Ordering::Relaxed);
-        if pages >= MOVE_AT {
+        let restart_at = self.restart_at.load(Ordering::Acquire);
+        if pages >= restart_at {
+            let done = checkpoint(writer, "RESTART")?;
+            self.restart_at.store(if done { u64::MAX } else { pages + TRY_AGAIN }, Ordering::Release);
+            if done {
+                self.pages.store(0, Ordering::Relaxed);
+            }
+        } else if pages >= MOVE_AT && restart_at == u64::MAX {
             let _ = self.mover.try_send(());
-        }
-        if pages >= RESTART_AT && checkpoint(writer, "RESTART")? {
-            self.pages.store(0, Ordering::Relaxed);
         }
         Ok(())
     }
 }
 
-fn move_whenever_told(db: &Connection, told: &Receiver<()>, fatal: &dyn Fn(&str)) {
+fn move_whenever_told(db: &Connection, told: &Receiver<()>, moved: &AtomicU64, fatal: &dyn Fn(&str)) {
     while told.recv().is_ok() {
-        match checkpoint(db, "PASSIVE") {
+        // The second pass moves what was written during the first, so that little is left for the writer.
+        let passes = checkpoint(db, "PASSIVE").and_then(|_| checkpoint(db, "PASSIVE"));
+        match passes {
             Err(StoreError::Damaged(error)) => fatal(&error),
             Err(error) => tracing::warn!(%error, "The log could not be moved; trying again after the next commits"),
-            Ok(_) => {}
+            Ok(_) => moved.store(0, Ordering::Release),
         }
+        // What was said meanwhile has been done.
+        while told.try_recv().is_ok() {}
     }
 }
 

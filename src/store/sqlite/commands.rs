@@ -125,10 +125,11 @@ impl Writer {
 
     pub(super) fn claim(
         &mut self,
-        mut capacity: Capacity,
+        capacity: &Capacity,
         lease_until: Timestamp,
         now: Timestamp,
     ) -> Result<Vec<Claimed>, StoreError> {
+        let mut capacity = capacity.clone();
         let mut claimed = Vec::new();
         while claimed.len() < capacity.slots {
             let Some((key, host)) = self.ready.next(&capacity) else { break };
@@ -159,7 +160,7 @@ impl Writer {
     fn processing(&self, team: TeamId) -> Result<Vec<i64>, StoreError> {
         let mut select = self
             .db
-            .prepare_cached("SELECT key FROM task WHERE team = ?1 AND status = 2 AND status <> 5")
+            .prepare_cached("SELECT key FROM task WHERE team = ?1 AND status = 2 AND status NOT IN (3, 5)")
             .map_err(failed)?;
         let keys = select.query_map([team.0], |row| row.get(0)).map_err(failed)?;
         keys.collect::<Result<_, _>>().map_err(failed)

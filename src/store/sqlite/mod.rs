@@ -79,7 +79,7 @@ impl Store for Sqlite {
         lease_until: Timestamp,
         now: Timestamp,
     ) -> Result<Vec<Claimed>, StoreError> {
-        self.writer.run(move |writer| writer.claim(capacity, lease_until, now)).await
+        self.writer.run(move |writer| writer.claim(&capacity, lease_until, now)).await
     }
 
     async fn void_claims(&self, now: Timestamp) -> Result<usize, StoreError> {

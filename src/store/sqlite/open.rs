@@ -41,7 +41,9 @@ pub(super) fn open(options: Options) -> Result<Sqlite, StoreError> {
     // The writer alone writes: it never needs to wait for a lock, and a restart of the log that meets a reader is
     // tried again after the next commit instead.
     db.busy_timeout(Duration::ZERO).map_err(failed)?;
-    let writer = writer::start(db, Shared { observer: options.observer, fatal: options.fatal, log, lock })?;
+    let runtime = tokio::runtime::Handle::try_current().ok();
+    let shared = Shared { observer: options.observer, fatal: options.fatal, log, runtime, lock };
+    let writer = writer::start(db, shared)?;
     Ok(Sqlite { writer, readers: Readers::start(readers)?, path: options.path })
 }
 

@@ -50,10 +50,10 @@ CREATE TABLE task (
     hook_code INTEGER,
     hook_next INTEGER
 );
--- Lists, newest first. Completed tasks are found by team alone: they are most of a team's tasks, and leaving them out
--- spares the dearest write of a resolution.
+-- Lists, newest first. Waiting and completed tasks are not in the second index: a change of this index's page would be
+-- the dearest write of a resolution. They are found by team, or by the timers that waiting tasks have.
 CREATE INDEX task_by_team ON task (team);
-CREATE INDEX task_by_status ON task (team, status) WHERE status <> 5;
+CREATE INDEX task_by_status ON task (team, status) WHERE status NOT IN (3, 5);
 -- Who is next.
 CREATE INDEX task_ready ON task (team, host, priority DESC, at) WHERE status = 0;
 -- What retention removes.

@@ -20,9 +20,41 @@ const BATCH_MAX: usize = 512;
 /// Commands that may wait for the writer; beyond that the store says it is overloaded.
 pub(super) const QUEUE_MAX: usize = 8192;
 
-/// What a command does once the fate of its commit is known.
-type Ack = Box<dyn FnOnce(Result<(), String>) + Send>;
-type Command = Box<dyn FnOnce(&mut Writer) -> Ack + Send>;
+/// What a caller wants done. It can be run again, in case a neighbour in the batch spoils the first try.
+trait Command: Send {
+    /// Runs it; false if it failed midway and its writes must be taken back.
+    fn run(&mut self, writer: &mut Writer) -> bool;
+    /// Answers the caller, once the fate of the commit is known.
+    fn answer(self: Box<Self>, committed: Result<(), String>);
+}
+
+type Batch = Vec<Box<dyn Command>>;
+
+struct Asked<F, T> {
+    act: F,
+    outcome: Option<Result<T, StoreError>>,
+    caller: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<F, T> Command for Asked<F, T>
+where
+    T: Send,
+    F: FnMut(&mut Writer) -> Result<T, StoreError> + Send,
+{
+    fn run(&mut self, writer: &mut Writer) -> bool {
+        let outcome = (self.act)(writer);
+        let sound = !matches!(outcome, Err(StoreError::Unavailable(_) | StoreError::Damaged(_)));
+        self.outcome = Some(outcome);
+        sound
+    }
+
+    fn answer(self: Box<Self>, committed: Result<(), String>) {
+        let failed = committed.map_err(StoreError::Unavailable);
+        let outcome = self.outcome.unwrap_or_else(|| Err(closed_transaction()));
+        // The caller may have gone away; what it asked for stands all the same.
+        let _ = self.caller.send(failed.and(outcome));
+    }
+}
 
 /// The writing side of the store, on a thread of its own.
 pub(super) struct Writer {
@@ -33,9 +65,8 @@ pub(super) struct Writer {
     /// Those claimed by this commit: if it fails, nobody was told of them, and they are free again.
     pub delivering_anew: Vec<i64>,
     effects: Effects,
-    /// How the counters change by this commit, and by the command under way.
+    /// How the counters change by this commit.
     counts: HashMap<(TeamId, i64), i64>,
-    command_counts: Vec<((TeamId, i64), i64)>,
 }
 
 /// What the writer shares with the rest of the store.
@@ -44,13 +75,30 @@ pub(super) struct Shared {
     /// Told why, when the disk cannot be trusted any more. Should end the process.
     pub fatal: Arc<dyn Fn(&str) + Send + Sync>,
     pub log: Log,
+    /// Where callers wait.
+    pub runtime: Option<tokio::runtime::Handle>,
     /// Held as long as anything is written: an embedded store has one owner.
     pub lock: std::fs::File,
 }
 
+impl Shared {
+    /// Answers all callers. Within the runtime that is one waking instead of one for each.
+    fn answer(&self, batch: Batch, failure: Option<String>) {
+        let answer = move || {
+            for command in batch {
+                command.answer(failure.clone().map_or(Ok(()), Err));
+            }
+        };
+        match &self.runtime {
+            Some(runtime) => drop(runtime.spawn(async move { answer() })),
+            None => answer(),
+        }
+    }
+}
+
 /// The way to the writer. When it is gone, what was queued is committed and the store is closed.
 pub(super) struct Handle {
-    commands: Option<mpsc::Sender<Command>>,
+    commands: Option<mpsc::Sender<Box<dyn Command>>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
@@ -64,22 +112,16 @@ impl Drop for Handle {
 }
 
 impl Handle {
-    /// Runs `command` in a transaction; answers when it is on disk.
-    pub async fn run<T, F>(&self, command: F) -> Result<T, StoreError>
+    /// Runs `act` in a transaction; answers when it is on disk.
+    pub async fn run<T, F>(&self, act: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnOnce(&mut Writer) -> Result<T, StoreError> + Send + 'static,
+        F: FnMut(&mut Writer) -> Result<T, StoreError> + Send + 'static,
     {
-        let (answer, answered) = oneshot::channel();
-        let boxed: Command = Box::new(move |writer| {
-            let outcome = writer.guarded(command);
-            Box::new(move |committed| {
-                // The caller may have gone away; what it asked for stands all the same.
-                let _ = answer.send(committed.map_err(StoreError::Unavailable).and(outcome));
-            })
-        });
+        let (caller, answered) = oneshot::channel();
+        let command = Box::new(Asked { act, outcome: None, caller });
         let commands = self.commands.as_ref().ok_or_else(closed)?;
-        commands.try_send(boxed).map_err(|error| match error {
+        commands.try_send(command).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
             mpsc::error::TrySendError::Closed(_) => closed(),
         })?;
@@ -106,7 +148,6 @@ pub(super) fn start(db: Connection, shared: Shared) -> Result<Handle, StoreError
         delivering_anew: Vec::new(),
         effects: Effects::default(),
         counts: HashMap::new(),
-        command_counts: Vec::new(),
     };
     let thread = std::thread::Builder::new()
         .name("store-writer".to_owned())
@@ -123,38 +164,64 @@ pub(super) fn start(db: Connection, shared: Shared) -> Result<Handle, StoreError
 }
 
 impl Writer {
-    fn serve(mut self, mut commands: mpsc::Receiver<Command>, shared: &Shared) {
+    fn serve(mut self, mut commands: mpsc::Receiver<Box<dyn Command>>, shared: &Shared) {
         let mut batch = Vec::with_capacity(BATCH_MAX);
-        let mut acks = Vec::with_capacity(BATCH_MAX);
         while commands.blocking_recv_many(&mut batch, BATCH_MAX) > 0 {
             let size = batch.len();
             let start = Instant::now();
-            let committed = self.commit(&mut batch, &mut acks);
+            let committed = self.commit(&mut batch);
             let failure = committed.as_ref().err().map(ToString::to_string);
-            for ack in acks.drain(..) {
-                ack(failure.clone().map_or(Ok(()), Err));
-            }
+            shared.answer(std::mem::replace(&mut batch, Vec::with_capacity(BATCH_MAX)), failure);
             match committed {
                 Ok(()) => shared.observer.committed(&self.effects),
                 Err(error) => self.recover(&error, shared),
             }
             shared.observer.batch(size, start.elapsed());
             self.effects = Effects::default();
-            self.delivering_anew.clear();
             if let Err(StoreError::Damaged(error)) = shared.log.after_commit(&self.db) {
                 (shared.fatal)(&error);
             }
         }
     }
 
-    fn commit(&mut self, batch: &mut Vec<Command>, acks: &mut Vec<Ack>) -> Result<(), StoreError> {
-        let begun = self.statement("BEGIN IMMEDIATE");
-        // Also without a transaction every command is called, so that every caller gets an answer; see `guarded`.
-        acks.extend(batch.drain(..).map(|command| command(self)));
-        begun?;
-        self.still_open()?;
+    /// Runs all commands in one transaction. If one fails midway, all are taken back and run once more, each in a
+    /// savepoint of its own, so that it spoils only itself. Savepoints cost a copy of every page, so the first try has none.
+    fn commit(&mut self, batch: &mut Batch) -> Result<(), StoreError> {
+        let delivering = self.delivering.clone();
+        self.statement("BEGIN IMMEDIATE")?;
+        if batch.iter_mut().all(|command| command.run(self)) {
+            return self.finish();
+        }
+        self.roll_back();
+        self.delivering = delivering;
+        self.effects = Effects::default();
+        self.remember_anew()?;
+        self.statement("BEGIN IMMEDIATE")?;
+        for command in batch.iter_mut() {
+            self.run_alone(command.as_mut())?;
+        }
+        self.finish()
+    }
+
+    fn finish(&mut self) -> Result<(), StoreError> {
         self.save_counts().map_err(super::failed)?;
         self.statement("COMMIT")
+    }
+
+    /// Runs one command so that its failure takes back its own writes and not its neighbours'.
+    fn run_alone(&mut self, command: &mut dyn Command) -> Result<(), StoreError> {
+        let counts = self.counts.clone();
+        self.statement("SAVEPOINT command")?;
+        if !command.run(self) {
+            // SQLite ends a transaction by itself when the disk fails or is full; then nothing can be saved.
+            if self.db.is_autocommit() {
+                return Err(closed_transaction());
+            }
+            self.statement("ROLLBACK TO command")?;
+            self.counts = counts;
+            self.ready = Ready::load(&self.db).map_err(super::failed)?;
+        }
+        self.statement("RELEASE command")
     }
 
     /// After a commit failed: nothing of it holds, and what memory says of the store is read anew.
@@ -163,45 +230,20 @@ impl Writer {
         if matches!(error, StoreError::Damaged(_)) {
             (shared.fatal)(&error.to_string());
         }
+        self.roll_back();
+        if let Err(error) = self.remember_anew() {
+            (shared.fatal)(&error.to_string());
+        }
+    }
+
+    fn roll_back(&mut self) {
         if !self.db.is_autocommit() {
             let _ = self.db.execute_batch("ROLLBACK");
         }
+    }
+
+    fn remember_anew(&mut self) -> Result<(), StoreError> {
         self.counts.clear();
-        for key in self.delivering_anew.drain(..) {
-            self.delivering.remove(&key);
-        }
-        match Ready::load(&self.db) {
-            Ok(ready) => self.ready = ready,
-            Err(error) => (shared.fatal)(&error.to_string()),
-        }
-    }
-
-    /// Runs one command so that its failure takes back its own writes and not its neighbours'.
-    fn guarded<T>(&mut self, command: impl FnOnce(&mut Self) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        self.still_open()?;
-        self.statement("SAVEPOINT command")?;
-        let outcome = command(self);
-        let counted = std::mem::take(&mut self.command_counts);
-        if let Err(StoreError::Unavailable(_) | StoreError::Damaged(_)) = outcome {
-            self.take_back()?;
-        } else {
-            self.statement("RELEASE command")?;
-            for (place, change) in counted {
-                *self.counts.entry(place).or_default() += change;
-            }
-        }
-        outcome
-    }
-
-    /// `SQLite` ends a transaction by itself when the disk fails or is full; what follows must not run outside of one.
-    fn still_open(&self) -> Result<(), StoreError> {
-        if self.db.is_autocommit() { Err(closed_transaction()) } else { Ok(()) }
-    }
-
-    fn take_back(&mut self) -> Result<(), StoreError> {
-        self.still_open()?;
-        self.statement("ROLLBACK TO command")?;
-        self.statement("RELEASE command")?;
         self.ready = Ready::load(&self.db).map_err(super::failed)?;
         Ok(())
     }
@@ -315,7 +357,7 @@ impl Writer {
     }
 
     pub fn count(&mut self, team: TeamId, state: State, change: i64) {
-        self.command_counts.push(((team, row::status_code(state.status())), change));
+        *self.counts.entry((team, row::status_code(state.status()))).or_default() += change;
     }
 
     /// Removes a task with its journal and webhook; its timers are dropped when they fire.
