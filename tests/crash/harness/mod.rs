@@ -1,0 +1,23 @@
+//! What every test of this binary drives the service with.
+
+pub mod http;
+pub mod load;
+pub mod mount;
+pub mod random;
+pub mod server;
+pub mod settle;
+pub mod signature;
+pub mod site;
+pub mod target;
+pub mod time;
+pub mod world;
+
+/// Whether the large forms were asked for.
+pub fn large() -> bool {
+    std::env::var("ASYNCQUEUE_TEST_LARGE").is_ok_and(|value| value == "1")
+}
+
+/// The small form's number, or the large one's where that was asked for.
+pub fn sized(small: usize, in_large: usize) -> usize {
+    if large() { in_large } else { small }
+}
