@@ -8,9 +8,10 @@ use tokio::time::sleep;
 use crate::harness::load::Load;
 use crate::harness::random::Random;
 use crate::harness::server::Server;
-use crate::harness::sized;
+
 use crate::harness::time::wall_ms;
 use crate::harness::world::World;
+use crate::harness::{sized, until_soon};
 use crate::ledger::Entry;
 
 /// What the kills hit.
@@ -41,6 +42,7 @@ async fn what_was_acknowledged_survives_kill_9() {
 }
 
 async fn kill_and_start(world: &World, server: Server, hits: &mut Hits) -> Server {
+    until_soon(|| world.unanswered() > 0 && world.target.in_flight() > 0).await;
     hits.with_requests += usize::from(world.unanswered() > 0);
     hits.with_calls += usize::from(world.target.in_flight() > 0);
     world.note_down();

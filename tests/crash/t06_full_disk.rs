@@ -34,8 +34,9 @@ async fn a_full_disk_refuses_creations_and_loses_nothing() {
     std::fs::remove_file(filler).expect("the filler goes");
     resumes(&world).await;
     world.settle_and_check(server).await;
-    drop(world);
+    // In this order: the site can only be removed once nothing is mounted in it.
     drop(mount);
+    drop(world);
 }
 
 /// A task that is done, and its used callback id.

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use crate::harness::http::Client;
 use crate::harness::random::hex;
-use crate::harness::site::files_below;
+use crate::harness::site::{files_below, free_address};
 use crate::harness::world::World;
 
 /// The secrets of one run.
@@ -116,7 +116,7 @@ async fn resolve_by_signal(world: &World, canaries: &mut Canaries) {
 
 /// A target that nobody listens for, and one that refuses.
 async fn fail_at_the_network(world: &World, canaries: &mut Canaries) {
-    for target in ["http://127.0.0.1:9/".to_owned(), world.target.url("/call?fail=5")] {
+    for target in [format!("http://{}/", free_address()), world.target.url("/call?fail=5")] {
         let (body, header) = (canaries.payload("unsent body"), canaries.payload("unsent header"));
         let headers = json!({"Authorization": format!("Bearer {header}")});
         let request = json!({"targetUrl": target, "headers": headers, "body": body, "maxRetries": 0});

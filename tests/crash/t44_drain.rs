@@ -11,9 +11,10 @@ use tokio::time::{Instant, sleep};
 use crate::check::{Violation, assert_none};
 use crate::harness::http::{Client, Outcome};
 use crate::harness::server::Server;
-use crate::harness::sized;
+
 use crate::harness::time::wall_ms;
 use crate::harness::world::World;
+use crate::harness::{sized, until_soon};
 use crate::ledger::{Entry, Kind, Verdict};
 
 const GRACE: Duration = Duration::from_secs(30);
@@ -74,14 +75,10 @@ async fn stop_under_load(world: &Arc<World>, mut server: Server, tally: &mut Tal
         polls.spawn(poll(Arc::clone(world)));
     }
     sleep(Duration::from_millis(700)).await;
-    world
-        .create(
-            0,
-            Kind::Plain,
-            &json!({"targetUrl": world.target.url("/call?delay=1500")}),
-        )
-        .await;
+    let slow = json!({"targetUrl": world.target.url("/call?delay=1500"), "priority": 10});
+    world.create(0, Kind::Plain, &slow).await;
     sleep(Duration::from_millis(100)).await;
+    until_soon(|| keeping.unanswered() + leaving.unanswered() > 0).await;
     tally.with_requests += usize::from(keeping.unanswered() + leaving.unanswered() > 0);
     tally.with_calls += usize::from(world.target.in_flight() > 0);
     ends_in_order(world, &mut server, tally).await;

@@ -47,8 +47,9 @@ fn is_end_of(act: &Act, task: &Value) -> bool {
         By::Signal => {
             let sent: Value = serde_json::from_str(&act.body).unwrap_or_default();
             let carried = sent["result"].is_null() || is_result(&task["result"], &sent["result"].to_string());
-            let error = sent["error"].is_null() || task["error"].is_null() && sent["status"] == "completed";
-            status == sent["status"] && carried && (error || task["error"] == sent["error"])
+            // The answer to a signal, unlike the task itself, need not repeat the error.
+            let error = sent["error"].is_null() || task.get("error").is_none_or(|error| *error == sent["error"]);
+            status == sent["status"] && carried && error
         }
     }
 }

@@ -12,6 +12,16 @@ pub mod target;
 pub mod time;
 pub mod world;
 
+/// Waits for the right moment to strike, if it comes within a twentieth of a second.
+pub async fn until_soon(now: impl Fn() -> bool) {
+    for _ in 0..50 {
+        if now() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+}
+
 /// Whether the large forms were asked for.
 pub fn large() -> bool {
     std::env::var("ASYNCQUEUE_TEST_LARGE").is_ok_and(|value| value == "1")

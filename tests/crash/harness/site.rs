@@ -133,7 +133,7 @@ pub fn word_with_prefix(text: &str, prefix: &str) -> String {
 }
 
 /// Below the ephemeral range, so that no outgoing connection takes the port while the server is down.
-fn free_address() -> SocketAddr {
+pub fn free_address() -> SocketAddr {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let base = u16::try_from(std::process::id() % 10_000).unwrap_or(0);
     loop {
