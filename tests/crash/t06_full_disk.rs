@@ -49,6 +49,8 @@ async fn a_used_callback(world: &World) -> (String, String) {
     loop {
         if let Some((called, id)) = world.target.take_callback(|_| 0) {
             assert_eq!(world.callback(&called, &id).await.status(), 200);
+            // The first late callback is kept; a further one is a look-up and nothing else.
+            assert_eq!(world.callback(&called, &id).await.status(), 404);
             return (task, id);
         }
         sleep(Duration::from_millis(20)).await;

@@ -16,6 +16,7 @@ use crate::ledger::Kind;
 /// What the cuts hit.
 #[derive(Default)]
 struct Hits {
+    cuts: usize,
     within: usize,
     whole_and_stored: usize,
     whole_and_not_stored: usize,
@@ -29,15 +30,19 @@ async fn a_cut_callback_is_stored_or_its_id_lives_on() {
     let (cuts, mut hits) = (sized(150, 2_000), Hits::default());
     for done in (0..cuts).step_by(50) {
         for (task, id) in waiting_tasks(&world, 50.min(cuts - done)).await {
+            hits.cuts += 1;
             cut_and_repeat(&world, &mut random, &task, &id, &mut hits).await;
         }
     }
     let Hits {
+        cuts,
         within,
         whole_and_stored,
         whole_and_not_stored,
     } = hits;
-    println!("T11: {within} cut within, {whole_and_stored} whole and stored, {whole_and_not_stored} whole and not");
+    println!(
+        "T11: {cuts} connections, {within} cut within, {whole_and_stored} whole and stored, {whole_and_not_stored} whole and not"
+    );
     assert!(within > 0, "no request was cut: the window was missed");
     assert!(
         whole_and_stored > 0,
@@ -77,10 +82,11 @@ async fn cut_and_repeat(world: &World, random: &mut Random, task: &str, id: &str
     if whole {
         world.note_unread_callback(task, id, &body);
     }
+    // A stride that meets every byte once there have been enough cuts.
     let sent = if whole {
         request.len()
     } else {
-        random.index(request.len())
+        hits.cuts * 97 % request.len()
     };
     send_and_leave(world, random, &request.as_bytes()[..sent]).await;
     // The result that stands once the cut request has had its chance.
