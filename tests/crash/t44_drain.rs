@@ -112,7 +112,7 @@ async fn ends_in_order(world: &World, server: &mut Server, tally: &mut Tally) {
 
 /// One request after the other until the listener is closed.
 async fn create_until_refused(world: Arc<World>, client: Arc<Client>) -> Vec<(Outcome, Instant)> {
-    let slow = json!({"targetUrl": world.target.url("/call?delay=300")});
+    let slow = json!({"targetUrl": world.target.url("/call?delay=60")});
     let mut outcomes = Vec::new();
     loop {
         let (outcome, _) = world.create_with(&client, 0, Kind::Plain, &slow).await;
