@@ -1,0 +1,33 @@
+//! What every test of this binary drives the service with.
+
+pub mod http;
+pub mod load;
+pub mod mount;
+pub mod random;
+pub mod server;
+pub mod settle;
+pub mod signature;
+pub mod site;
+pub mod target;
+pub mod time;
+pub mod world;
+
+/// Waits for the right moment to strike, if it comes within a twentieth of a second.
+pub async fn until_soon(now: impl Fn() -> bool) {
+    for _ in 0..50 {
+        if now() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+}
+
+/// Whether the large forms were asked for.
+pub fn large() -> bool {
+    std::env::var("ASYNCQUEUE_TEST_LARGE").is_ok_and(|value| value == "1")
+}
+
+/// The small form's number, or the large one's where that was asked for.
+pub fn sized(small: usize, in_large: usize) -> usize {
+    if large() { in_large } else { small }
+}

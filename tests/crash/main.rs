@@ -1,0 +1,19 @@
+//! The service as a process, and what a machine can do to it: killed, out of disk, told of failing writes, stopped
+//! under load, its clock set. Everything is judged from outside: a journal holds what the service acknowledged, and
+//! the checker compares it with what can be read afterwards.
+//!
+//! `ASYNCQUEUE_TEST_LARGE=1` runs the large forms, `ASYNCQUEUE_TEST_SEED` repeats a run's random choices. Some tests
+//! mount file systems and need root, `strace` and `libfaketime`; what is missing fails them, it does not skip them.
+
+mod check;
+mod harness;
+mod ledger;
+
+mod t01_kill;
+mod t05_failing_writes;
+mod t06_full_disk;
+mod t08_refusals;
+mod t11_cut_connections;
+mod t36_canaries;
+mod t44_drain;
+mod t45_clock_jumps;
