@@ -34,6 +34,8 @@ struct View<'a> {
     id: String,
     status: &'static str,
     result: Option<ResultView<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
     created_at: Iso,
     completed_at: Option<Iso>,
 }
@@ -112,6 +114,7 @@ impl<'a> View<'a> {
             id: task.id.to_string(),
             status: task.status().name(),
             result: result.map(ResultView),
+            error: task.error.as_deref(),
             created_at: Iso(task.created_at),
             completed_at: task.completed_at().map(Iso),
         }

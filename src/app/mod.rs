@@ -30,7 +30,7 @@ use crate::store::{Effects, Observer, Store, StoreError};
 use crate::task;
 use crate::teams::Teams;
 use crate::telemetry::metrics::Metrics;
-use crate::timers::{Alarm, Retention, Timers};
+use crate::timers::{Alarm, Retention, Started, Timers};
 use crate::waiters::Waiters;
 
 /// The team that everything belongs to until there are others.
@@ -204,7 +204,7 @@ impl App {
             store: opened.store.clone(),
             clock: around.clock.clone(),
             alarm: opened.hub.alarm.clone(),
-            started: around.clock.now(),
+            started: Started::now(&*around.clock),
         };
         let retention =
             Retention { store: opened.store.clone(), clock: around.clock.clone(), keep: config.retention };

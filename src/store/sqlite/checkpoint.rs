@@ -2,7 +2,8 @@
 //! a log that is restarted only when nobody writes would grow for ever under steady load, so the writer moves the
 //! short rest itself once the log is long.
 
-use std::path::Path;
+use std::io::{Seek, Write};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -83,6 +84,27 @@ fn move_whenever_told(db: &Connection, told: &Receiver<()>, moved: &AtomicU64, f
     }
 }
 
+/// Makes the log's file as long as it gets, so that a commit overwrites blocks that are there: a sync then has no
+/// file length and no block map to write. What lies behind the log's end means nothing to `SQLite`.
+///
+/// A disk that has no room for it is left as it was.
+pub(super) fn reserve(database: &Path) -> std::io::Result<()> {
+    const ZEROS: [u8; 1 << 16] = [0; 1 << 16];
+    let mut file = std::fs::OpenOptions::new().write(true).open(log_path(database))?;
+    let before = file.seek(std::io::SeekFrom::End(0))?;
+    let wanted = (MOVE_AT + MOVE_AT / 4) * 4096;
+    let mut left = wanted.saturating_sub(before);
+    while left > 0 {
+        let some = usize::try_from(left).unwrap_or(ZEROS.len()).min(ZEROS.len());
+        if let Err(error) = file.write_all(&ZEROS[..some]) {
+            file.set_len(before)?;
+            return Err(error);
+        }
+        left -= some as u64;
+    }
+    file.sync_all()
+}
+
 /// True if it went all the way; false if a reader or the other checkpoint was in the way.
 fn checkpoint(db: &Connection, mode: &str) -> Result<bool, StoreError> {
     let sql = format!("PRAGMA wal_checkpoint({mode})");
@@ -92,7 +114,11 @@ fn checkpoint(db: &Connection, mode: &str) -> Result<bool, StoreError> {
 
 /// How long the log of the database at `path` is, bytes.
 pub fn log_bytes(path: &Path) -> u64 {
-    let mut log = path.as_os_str().to_owned();
+    std::fs::metadata(log_path(path)).map_or(0, |log| log.len())
+}
+
+fn log_path(database: &Path) -> PathBuf {
+    let mut log = database.as_os_str().to_owned();
     log.push("-wal");
-    std::fs::metadata(log).map_or(0, |log| log.len())
+    PathBuf::from(log)
 }

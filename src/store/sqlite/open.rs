@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::checkpoint::Log;
+use super::checkpoint::{self, Log};
 use super::readers::Readers;
 use super::writer::{self, Shared};
 use super::{Options, Sqlite, failed, schema};
@@ -36,6 +36,9 @@ pub(super) fn open(options: Options) -> Result<Sqlite, StoreError> {
     let lock = lock(path)?;
     let mut db = connect(path, WRITER_CACHE).map_err(named)?;
     schema::migrate(&mut db).map_err(named)?;
+    if let Err(error) = checkpoint::reserve(path) {
+        tracing::info!(%error, "No room was reserved for the log; commits may take longer");
+    }
     let readers = (0..READERS).map(|_| connect_reader(path)).collect::<Result<_, _>>().map_err(named)?;
     let log = Log::start(&mut db, connect(path, 1024)?, options.fatal.clone())?;
     // The writer alone writes: it never needs to wait for a lock, and a restart of the log that meets a reader is
