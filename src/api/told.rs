@@ -109,7 +109,7 @@ impl Words {
 }
 
 impl<'a> View<'a> {
-    fn of(task: &Task, result: Option<&'a Payload>) -> Self {
+    fn of(task: &'a Task, result: Option<&'a Payload>) -> Self {
         Self {
             id: task.id.to_string(),
             status: task.status().name(),
