@@ -5,6 +5,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::checkpoint::{self, Log};
@@ -128,6 +129,8 @@ fn connect(path: &Path, cache_kib: i64) -> Result<Connection, StoreError> {
     // Durability is a setting of the connection, so it is read back on every one.
     let synchronous: i64 = db.query_row("PRAGMA synchronous", [], |row| row.get(0)).map_err(failed)?;
     expect(&synchronous.to_string(), "2", "synchronous")?;
+    // Plans depend on the schema alone. Otherwise statements would be planned anew for each value that is bound.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(failed)?;
     db.set_prepared_statement_cache_capacity(64);
     Ok(db)
 }
