@@ -26,6 +26,9 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest sleep: also a wake-up that got lost, or a clock that was set, is noticed after this time.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
+/// The longest sleep while webhooks are under way.
+const BUSY_SLEEP: Duration = Duration::from_millis(50);
+
 /// How long to wait before the store is asked again after it failed.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -80,27 +83,29 @@ impl Deliverer {
         calls: &TaskTracker,
         give_up: &CancellationToken,
     ) -> Result<Duration, StoreError> {
-        loop {
-            // A slot that becomes free wakes the loop.
-            let free = slots.available_permits();
-            if free == 0 {
-                return Ok(LONGEST_SLEEP);
-            }
-            let claimed = self.store.claim_deliveries(free, self.clock.now()).await?;
-            if claimed.is_empty() {
-                let next = self.store.next_delivery().await?;
-                return Ok(next.map_or(LONGEST_SLEEP, |at| at.after(self.clock.now()).min(LONGEST_SLEEP)));
-            }
-            for claim in claimed {
-                let permit = slots.clone().try_acquire_owned().expect("only this loop takes slots");
-                let (deliverer, give_up) = (self.clone(), give_up.clone());
-                calls.spawn(async move {
-                    deliverer.perform(claim, &give_up).await;
-                    drop(permit);
-                    deliverer.wake.notify_one();
-                });
-            }
+        let free = slots.available_permits();
+        if free == 0 {
+            return Ok(BUSY_SLEEP);
         }
+        let claimed = self.store.claim_deliveries(free, self.clock.now()).await?;
+        if claimed.is_empty() {
+            let next = self.store.next_delivery().await?;
+            return Ok(next.map_or(LONGEST_SLEEP, |at| at.after(self.clock.now()).min(LONGEST_SLEEP)));
+        }
+        let full = claimed.len() == free;
+        for claim in claimed {
+            let permit = slots.clone().try_acquire_owned().expect("only this loop takes slots");
+            let (deliverer, give_up) = (self.clone(), give_up.clone());
+            calls.spawn(async move {
+                deliverer.perform(claim, &give_up).await;
+                drop(permit);
+                // There may be more than there was room for; its place is free now.
+                if full {
+                    deliverer.wake.notify_one();
+                }
+            });
+        }
+        Ok(BUSY_SLEEP)
     }
 
     async fn perform(&self, claim: ClaimedDelivery, give_up: &CancellationToken) {

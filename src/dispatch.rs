@@ -2,6 +2,7 @@
 //! what came of each to the store.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -57,9 +58,13 @@ pub struct Dispatcher {
     pub max_per_host: usize,
 }
 
-/// Calls under way, by host.
+/// Calls under way.
 #[derive(Default)]
-struct InFlight(Mutex<HashMap<HostId, usize>>);
+struct InFlight {
+    by_host: Mutex<HashMap<HostId, usize>>,
+    /// Whether due tasks may be left that there was no room for: then the end of a call makes room for them.
+    crowded: AtomicBool,
+}
 
 impl Dispatcher {
     /// Works until `stop`; then claims no more and waits for the calls under way. `give_up` ends the wait: calls that
@@ -93,27 +98,26 @@ impl Dispatcher {
         calls: &TaskTracker,
         give_up: &CancellationToken,
     ) -> Result<(), StoreError> {
-        loop {
-            let capacity = in_flight.capacity(self.max_in_flight, self.max_per_host);
-            if capacity.slots == 0 {
-                return Ok(());
-            }
-            let now = self.clock.now();
-            let claimed = self.store.claim(capacity, now.plus(LEASE), now).await?;
-            if claimed.is_empty() {
-                return Ok(());
-            }
-            for claim in claimed {
-                in_flight.enter(claim.host);
-                let (dispatcher, in_flight, give_up) = (self.clone(), in_flight.clone(), give_up.clone());
-                calls.spawn(async move {
-                    let host = claim.host;
-                    dispatcher.perform(claim, &give_up).await;
-                    in_flight.leave(host);
-                    dispatcher.wake.notify_one();
-                });
-            }
+        let capacity = in_flight.capacity(self.max_in_flight, self.max_per_host);
+        if capacity.slots == 0 {
+            return Ok(());
         }
+        let now = self.clock.now();
+        let claimed = self.store.claim(capacity, now.plus(LEASE), now).await?;
+        for claim in claimed {
+            in_flight.enter(claim.host);
+            let (dispatcher, in_flight, give_up) = (self.clone(), in_flight.clone(), give_up.clone());
+            calls.spawn(async move {
+                let host = claim.host;
+                dispatcher.perform(claim, &give_up).await;
+                if in_flight.leave(host) {
+                    dispatcher.wake.notify_one();
+                }
+            });
+        }
+        // Whoever is out of room now is woken by the next call that ends.
+        in_flight.look_for_room(self.max_in_flight, self.max_per_host);
+        Ok(())
     }
 
     async fn perform(&self, claim: Claimed, give_up: &CancellationToken) {
@@ -278,23 +282,33 @@ fn is_timeout(answer: &crate::task::Answer) -> bool {
 
 impl InFlight {
     fn capacity(&self, slots: usize, per_host: usize) -> Capacity {
-        let in_flight = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        // Said before looking: a call that ends in between wakes the loop once too often rather than once too seldom.
+        self.crowded.store(true, Ordering::SeqCst);
+        let in_flight = self.by_host.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let busy: usize = in_flight.values().sum();
         Capacity { slots: slots.saturating_sub(busy), per_host, in_flight }
     }
 
-    fn enter(&self, host: HostId) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(host).or_default() += 1;
+    fn look_for_room(&self, slots: usize, per_host: usize) {
+        let in_flight = self.by_host.lock().unwrap_or_else(PoisonError::into_inner);
+        let full = in_flight.values().sum::<usize>() >= slots || in_flight.values().any(|calls| *calls >= per_host);
+        self.crowded.store(full, Ordering::SeqCst);
     }
 
-    fn leave(&self, host: HostId) {
-        let mut in_flight = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    fn enter(&self, host: HostId) {
+        *self.by_host.lock().unwrap_or_else(PoisonError::into_inner).entry(host).or_default() += 1;
+    }
+
+    /// A call ended; true if somebody may have waited for its place.
+    fn leave(&self, host: HostId) -> bool {
+        let mut in_flight = self.by_host.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(calls) = in_flight.get_mut(&host) {
             *calls -= 1;
             if *calls == 0 {
                 in_flight.remove(&host);
             }
         }
+        self.crowded.load(Ordering::SeqCst)
     }
 }
 

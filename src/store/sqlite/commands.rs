@@ -33,6 +33,7 @@ impl Writer {
             result: None,
             progress: None,
             delivery: None,
+            hook_retries: new.request.on_complete_max_retries,
         };
         if !row::insert(&self.db, &row).map_err(failed)? {
             self.db.execute("DELETE FROM journal WHERE id = ?1", [request]).map_err(failed)?;
@@ -251,8 +252,7 @@ impl Writer {
         if before.status != DeliveryStatus::Pending {
             return Ok(before);
         }
-        let request = queries::request(&self.db, row.request)?;
-        let after = before.after(outcome, request.on_complete_max_retries, now);
+        let after = before.after(outcome, row.hook_retries, now);
         if let Some(at) = before.next_attempt_at {
             self.unplan_delivery(id.sort_key(), at).map_err(failed)?;
         }

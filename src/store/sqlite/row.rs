@@ -20,6 +20,8 @@ pub(super) struct Row {
     pub result: Option<i64>,
     pub progress: Option<i64>,
     pub delivery: Option<Delivery>,
+    /// Attempts to deliver beyond the first, 0 to 10.
+    pub hook_retries: u32,
 }
 
 const SELECT: &str = "SELECT key, low, team, host, status, at, priority, flags, max_retries, max_wait, attempt, retries, \
@@ -72,6 +74,7 @@ pub(super) fn read(row: &SqlRow<'_>) -> rusqlite::Result<Row> {
         result: row.get(19)?,
         progress: row.get(20)?,
         delivery: read_delivery(row)?,
+        hook_retries: u32::try_from(flags >> HOOK_RETRIES_SHIFT & 15).unwrap_or_default(),
     })
 }
 
@@ -107,7 +110,7 @@ pub(super) fn insert(db: &Connection, row: &Row) -> rusqlite::Result<bool> {
         status,
         at.0,
         task.priority,
-        write_flags(task),
+        write_flags(row),
         task.policy.max_retries,
         task.policy.max_wait_ms,
         task.attempt,
@@ -134,7 +137,7 @@ pub(super) fn update(db: &Connection, row: &Row) -> rusqlite::Result<()> {
         task.id.sort_key(),
         status,
         at.0,
-        write_flags(task),
+        write_flags(row),
         task.attempt,
         task.retry_count,
         task.started_at.map(|at| at.0),
@@ -228,6 +231,7 @@ const COMPLETION: i64 = 1 << 5;
 const ACCEPTED: i64 = 1 << 6;
 const LATE_KEPT: i64 = 1 << 7;
 const ENDED_BY_SHIFT: i64 = 8;
+const HOOK_RETRIES_SHIFT: i64 = 12;
 
 const ENDED_BY: [EndedBy; 7] = [
     EndedBy::Answer,
@@ -239,7 +243,8 @@ const ENDED_BY: [EndedBy; 7] = [
     EndedBy::Failure,
 ];
 
-fn write_flags(task: &Task) -> i64 {
+fn write_flags(row: &Row) -> i64 {
+    let task = &row.task;
     let policy = &task.policy;
     let then = match policy.then {
         Then::Finish => 0,
@@ -252,6 +257,7 @@ fn write_flags(task: &Task) -> i64 {
     };
     let bit = |set: bool, bit: i64| if set { bit } else { 0 };
     then | ended_by << ENDED_BY_SHIFT
+        | i64::from(row.hook_retries) << HOOK_RETRIES_SHIFT
         | bit(policy.backoff == Backoff::Linear, LINEAR)
         | bit(policy.callback, CALLBACK)
         | bit(policy.signal, SIGNAL)
