@@ -15,6 +15,9 @@ use crate::outbound::Client;
 /// How long the round trip may take before it counts as failed.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How often it is looked at: a long poll that began while the task waits already would not show that it does.
+const GLANCE: Duration = Duration::from_millis(10);
+
 struct Tour<'a> {
     client: Client,
     base: &'a str,
@@ -77,7 +80,7 @@ impl Tour<'_> {
         Ok(value)
     }
 
-    /// The task once it is in one of these statuses, by long polls.
+    /// The task once it is in one of these statuses.
     async fn until(&self, id: &str, statuses: &[&str]) -> Result<Value, String> {
         while self.start.elapsed() < PATIENCE {
             let now = self.call(Method::GET, &format!("/v1/tasks/{id}"), None).await?;
@@ -88,7 +91,7 @@ impl Tour<'_> {
             if ["failed", "timeout", "cancelled"].contains(&status) {
                 return Err(format!("the task ended: {}", now["task"]));
             }
-            self.call(Method::GET, &format!("/v1/tasks/{id}?wait=5"), None).await?;
+            tokio::time::sleep(GLANCE).await;
         }
         Err("the round trip took too long".to_owned())
     }

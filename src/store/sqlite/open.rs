@@ -62,11 +62,21 @@ pub(super) async fn backup(from: PathBuf, to: PathBuf) -> Result<(), StoreError>
     let copy = move || {
         // Made beforehand, because SQLite would make it readable by others.
         let file = new_private(&to).map_err(|error| unusable(&to, &error))?;
-        let db = connect_reader(&from)?;
-        db.execute("VACUUM INTO ?1", [to.to_string_lossy()]).map_err(failed)?;
-        file.sync_all().map_err(|error| unusable(&to, &error))
+        let copied = copy_into(&from, &to).and_then(|()| file.sync_all().map_err(|error| unusable(&to, &error)));
+        if copied.is_err() {
+            // A copy that is not whole must not be taken for one.
+            let _ = std::fs::remove_file(&to);
+        }
+        copied
     };
     tokio::task::spawn_blocking(copy).await.map_err(|error| StoreError::Unavailable(error.to_string()))?
+}
+
+/// Not by a reader's connection: one that may only query may not write the copy either.
+fn copy_into(from: &Path, to: &Path) -> Result<(), StoreError> {
+    let db = connect(from, READER_CACHE)?;
+    db.execute("VACUUM INTO ?1", [to.to_string_lossy()]).map_err(failed)?;
+    Ok(())
 }
 
 fn make_private(path: &Path) -> std::io::Result<()> {
