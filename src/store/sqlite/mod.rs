@@ -8,6 +8,8 @@ mod readers;
 mod ready;
 mod row;
 mod schema;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::path::PathBuf;

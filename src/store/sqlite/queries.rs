@@ -79,32 +79,35 @@ fn written(db: &Connection, id: i64) -> Result<(String, Option<Vec<u8>>), StoreE
 pub(super) fn list(db: &Connection, query: ListQuery) -> Result<(Vec<TaskRecord>, u64), StoreError> {
     // One snapshot for the page and its total.
     let snapshot = db.unchecked_transaction().map_err(failed)?;
-    let total = total(&snapshot, query)?;
+    let total = self::total(&snapshot, query)?;
     // A page behind the end is not looked for, and the last page stops at the last row that is known to be there.
     let limit = u64::from(query.limit).min(total.saturating_sub(query.offset));
     if limit == 0 {
         return Ok((Vec::new(), total));
     }
-    let sql = row::select(&format!("{} ORDER BY key DESC LIMIT ?2 OFFSET ?3", filter(&snapshot, query, total)?));
+    let all = self::total(&snapshot, ListQuery { status: None, ..query })?;
+    let sql = page_of(query.status, total * RARE < all);
     let mut select = snapshot.prepare_cached(&sql).map_err(failed)?;
     let rows: Vec<Row> = collect(select.query_map(params![query.team.0, limit, query.offset], row::read))?;
     let records = rows.into_iter().map(|row| complete(&snapshot, row)).collect::<Result<_, _>>()?;
     Ok((records, total))
 }
 
-/// Which rows, in such words that an index is found.
-fn filter(db: &Connection, query: ListQuery, total_there: u64) -> Result<String, StoreError> {
-    const RARE: u64 = 16;
-    let Some(status) = query.status else { return Ok("WHERE team = ?1".to_owned()) };
-    let code = row::status_code(status);
-    Ok(match status {
+/// One in so many is few.
+const RARE: u64 = 16;
+
+/// The statement that reads a page, in such words that an index is found.
+pub(super) fn page_of(status: Option<Status>, few: bool) -> String {
+    let filter = match status.map(|status| (status, row::status_code(status))) {
+        None => "WHERE team = ?1".to_owned(),
         // Where few of many wait, their timers find them: whatever waits has one.
-        Status::Waiting if total_there * RARE < total(db, ListQuery { status: None, ..query })? => {
-            "WHERE key IN (SELECT key FROM timer) AND team = ?1 AND status = 3".to_owned()
+        Some((Status::Waiting, code)) if few => {
+            format!("WHERE key IN (SELECT key FROM timer) AND team = ?1 AND status = {code}")
         }
-        Status::Waiting | Status::Completed => format!("WHERE team = ?1 AND status = {code}"),
-        _ => format!("WHERE team = ?1 AND status = {code} AND status NOT IN (3, 5)"),
-    })
+        Some((Status::Waiting | Status::Completed, code)) => format!("WHERE team = ?1 AND status = {code}"),
+        Some((_, code)) => format!("WHERE team = ?1 AND status = {code} AND status NOT IN (3, 5)"),
+    };
+    row::select(&format!("{filter} ORDER BY key DESC LIMIT ?2 OFFSET ?3"))
 }
 
 fn total(db: &Connection, query: ListQuery) -> Result<u64, StoreError> {

@@ -1,0 +1,346 @@
+//! What the embedded store promises beyond the contract: privacy, one owner, durability in groups, and room.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use super::*;
+use crate::store::{Effects, HostId, NoObserver};
+use crate::task::{Answer, Backoff, Method, Policy, Request, Status, Then};
+
+const NOW: Timestamp = Timestamp(1_700_000_000_000);
+const TEAM: TeamId = TeamId(1);
+
+/// A folder that is removed at the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        Self(std::env::temp_dir().join(format!("asyncqueue-sqlite-{}-{number}", std::process::id())))
+    }
+
+    fn file(&self) -> PathBuf {
+        self.0.join("queue.db")
+    }
+
+    fn try_open(&self, observer: Arc<dyn Observer>) -> Result<Sqlite, StoreError> {
+        let fatal = Arc::new(|why: &str| panic!("{why}"));
+        Sqlite::open(Options { path: self.file(), observer, fatal })
+    }
+
+    fn open(&self) -> Sqlite {
+        self.try_open(Arc::new(NoObserver)).unwrap()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn new(n: u16, body: usize) -> NewTask {
+    let policy = Policy {
+        max_retries: 0,
+        backoff: Backoff::Linear,
+        then: Then::Finish,
+        max_wait_ms: 1000,
+        callback: false,
+        signal: false,
+        completion: true,
+    };
+    let id = TaskId::from_parts(1_700_000_000_000, n, 1);
+    let request = Request {
+        target_url: "https://target.example/".to_owned(),
+        method: Method::Post,
+        headers: Vec::new(),
+        body: Some("x".repeat(body)),
+        timeout_ms: 1000,
+        retry_on: Vec::new(),
+        delay_until: None,
+        wait_for_signal: false,
+        on_complete_url: None,
+        on_complete_max_retries: 3,
+        metadata: Vec::new(),
+        retry_of: None,
+    };
+    NewTask { task: Task::new(id, TEAM, 5, policy, None, NOW), request, host: HostId(1), key_number: 1, idempotency: None }
+}
+
+fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+fn beside(path: &Path, end: &str) -> PathBuf {
+    PathBuf::from(format!("{}{end}", path.display()))
+}
+
+fn room(slots: usize) -> Capacity {
+    Capacity { slots, per_host: 9999, ..Capacity::default() }
+}
+
+#[tokio::test]
+async fn folder_and_files_are_private_to_the_user() {
+    let folder = Folder::new();
+    let store = folder.open();
+    store.create(new(1, 10)).await.unwrap();
+    assert_eq!(mode(&folder.0), 0o700);
+    for end in ["", "-wal", "-shm", ".lock"] {
+        assert_eq!(mode(&beside(&folder.file(), end)), 0o600, "{end}");
+    }
+}
+
+#[tokio::test]
+async fn a_store_has_one_owner() {
+    let folder = Folder::new();
+    assert!(!Sqlite::in_use(&folder.file()));
+    let store = folder.open();
+    assert!(Sqlite::in_use(&folder.file()));
+    let second = folder.try_open(Arc::new(NoObserver)).err().expect("a second owner");
+    assert!(second.to_string().contains("one owner"), "{second}");
+    store.create(new(1, 10)).await.unwrap();
+    drop(store);
+    assert!(!Sqlite::in_use(&folder.file()));
+    assert_eq!(folder.open().counts().await.unwrap().get(&Status::Pending), Some(&1));
+}
+
+#[test]
+fn a_newer_layout_is_refused_and_left_alone() {
+    let folder = Folder::new();
+    drop(folder.open());
+    let newer = schema::version() + 1;
+    let version = || {
+        let db = rusqlite::Connection::open(folder.file()).unwrap();
+        db.query_row("PRAGMA user_version", [], |row| row.get::<_, usize>(0)).unwrap()
+    };
+    rusqlite::Connection::open(folder.file()).unwrap().pragma_update(None, "user_version", newer).unwrap();
+    let refused = folder.try_open(Arc::new(NoObserver)).err().expect("a newer layout");
+    assert!(refused.to_string().contains("newer version"), "{refused}");
+    assert_eq!(version(), newer);
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_refused() {
+    let folder = Folder::new();
+    std::fs::create_dir_all(&folder.0).unwrap();
+    std::fs::write(folder.file(), "not a database, and longer than a header of one would be".repeat(99)).unwrap();
+    assert!(matches!(folder.try_open(Arc::new(NoObserver)), Err(StoreError::Damaged(_))));
+}
+
+#[tokio::test]
+async fn a_backup_is_whole_private_and_never_overwrites() {
+    let folder = Folder::new();
+    let store = folder.open();
+    store.create(new(1, 10)).await.unwrap();
+    let copy = folder.0.join("copy.db");
+    store.backup(copy.clone()).await.unwrap();
+    assert_eq!(mode(&copy), 0o600);
+    store.create(new(2, 10)).await.unwrap();
+    assert!(store.backup(copy.clone()).await.is_err());
+    let options = Options { path: copy, observer: Arc::new(NoObserver), fatal: Arc::new(|_| {}) };
+    let restored = Sqlite::open(options).unwrap();
+    assert_eq!(restored.read(new(1, 0).task.id).await.unwrap(), store.read(new(1, 0).task.id).await.unwrap());
+    assert_eq!(restored.counts().await.unwrap().get(&Status::Pending), Some(&1));
+    assert_eq!(restored.claim(room(9), NOW, NOW).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_backup_that_fails_leaves_nothing_behind() {
+    let folder = Folder::new();
+    let store = folder.open();
+    let nowhere = folder.0.join("missing").join("copy.db");
+    assert!(store.backup(nowhere.clone()).await.is_err());
+    assert!(!nowhere.exists());
+}
+
+/// Counts commits, and commands by commit.
+#[derive(Default)]
+struct Batches(Mutex<Vec<usize>>);
+
+impl Observer for Batches {
+    fn committed(&self, _: &Effects) {}
+
+    fn batch(&self, commands: usize, _: Duration) {
+        self.0.lock().unwrap().push(commands);
+    }
+}
+
+#[tokio::test]
+async fn commands_that_gather_share_a_commit() {
+    let folder = Folder::new();
+    let batches = Arc::new(Batches::default());
+    let store = Arc::new(folder.try_open(batches.clone()).unwrap());
+    let slow = store.clone();
+    let held = tokio::spawn(async move {
+        let hold = |_: &mut writer::Writer| {
+            std::thread::sleep(Duration::from_millis(150));
+            Ok(())
+        };
+        slow.writer.run(hold).await
+    });
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    create_at_once(&store, 0..300, 100).await;
+    held.await.unwrap().unwrap();
+    let batches = batches.0.lock().unwrap();
+    assert_eq!(batches.iter().sum::<usize>(), 301);
+    assert!(batches.len() <= 4, "{batches:?}");
+}
+
+async fn create_at_once(store: &Arc<Sqlite>, numbers: std::ops::Range<u16>, body: usize) {
+    let mut creations = tokio::task::JoinSet::new();
+    for n in numbers {
+        let store = store.clone();
+        creations.spawn(async move { store.create(new(n, body)).await });
+    }
+    for created in creations.join_all().await {
+        created.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_command_that_fails_takes_back_its_own_writes_only() {
+    let folder = Folder::new();
+    let store = folder.open();
+    let broken = store.writer.run(|writer| {
+        writer.create(&new(2, 10))?;
+        Err::<(), _>(StoreError::Unavailable("halfway".to_owned()))
+    });
+    let (one, two, three) = tokio::join!(store.create(new(1, 10)), broken, store.create(new(3, 10)));
+    assert!(one.is_ok() && two.is_err() && three.is_ok());
+    assert!(matches!(store.state(new(2, 0).task.id).await, Err(StoreError::NotFound)));
+    assert_eq!(store.counts().await.unwrap().get(&Status::Pending), Some(&2));
+    let claimed = store.claim(room(9), NOW, NOW).await.unwrap();
+    assert_eq!(claimed.iter().map(|claim| claim.task.id).collect::<Vec<_>>(), [1, 3].map(|n| new(n, 0).task.id));
+}
+
+/// From here on every commit fails, or none.
+async fn fail_commits(store: &Sqlite, fail: bool) {
+    let set = move |writer: &mut writer::Writer| {
+        let hook = fail.then_some(|| true);
+        writer.db.commit_hook(hook).map_err(failed)
+    };
+    let _ = store.writer.run(set).await;
+}
+
+#[tokio::test]
+async fn a_failed_commit_acknowledges_nothing_and_leaves_no_trace() {
+    let folder = Folder::new();
+    let store = folder.open();
+    store.create(new(1, 10)).await.unwrap();
+    store.create(new(2, 10)).await.unwrap();
+    let done = store.claim(room(1), NOW, NOW).await.unwrap().remove(0).task.id;
+    let answer = Answer::Accepted { status: 200 };
+    store.transition(done, Event::Answered { attempt: 1, answer, duration_ms: 1 }, None, NOW).await.unwrap();
+    fail_commits(&store, true).await;
+    assert!(matches!(store.create(new(3, 10)).await, Err(StoreError::Unavailable(_))));
+    assert!(matches!(store.claim(room(9), NOW, NOW).await, Err(StoreError::Unavailable(_))));
+    assert!(matches!(store.ping().await, Err(StoreError::Unavailable(_))));
+    // A claim of webhooks writes nothing of its own, so that it fails only beside others.
+    let (webhooks, written) = tokio::join!(store.claim_deliveries(9, NOW), store.set_meta("x", vec![1]));
+    assert!(webhooks.is_err() && written.is_err());
+    fail_commits(&store, false).await;
+    let counts = store.counts().await.unwrap();
+    assert_eq!((counts.get(&Status::Pending), counts.get(&Status::Completed)), (Some(&1), Some(&1)));
+    assert_eq!(store.claim_deliveries(9, NOW).await.unwrap().len(), 1, "nobody was told of the first claim");
+    store.create(new(3, 10)).await.unwrap();
+    let claimed = store.claim(room(9), NOW, NOW).await.unwrap();
+    assert_eq!(claimed.iter().map(|claim| claim.task.id).collect::<Vec<_>>(), [2, 3].map(|n| new(n, 0).task.id));
+}
+
+#[tokio::test]
+async fn the_file_does_not_grow_without_end() {
+    let folder = Folder::new();
+    let store = Arc::new(folder.open());
+    let mut sizes = Vec::new();
+    for cycle in 0..12 {
+        create_at_once(&store, cycle * 100..cycle * 100 + 100, 4000).await;
+        for n in cycle * 100..cycle * 100 + 100 {
+            store.transition(new(n, 0).task.id, Event::Cancel, None, NOW).await.unwrap();
+        }
+        while store.purge(NOW.plus_millis(1), 40, NOW).await.unwrap() > 0 {}
+        let pages = |writer: &mut writer::Writer| {
+            writer.db.query_row("PRAGMA page_count", [], |row| row.get::<_, u64>(0)).map_err(failed)
+        };
+        sizes.push(store.writer.run(pages).await.unwrap());
+    }
+    assert!(sizes[11] <= sizes[1] + 4, "pages: {sizes:?}");
+}
+
+#[tokio::test]
+async fn the_log_is_bounded_under_steady_load() {
+    const MIB: u64 = 1 << 20;
+    let folder = Folder::new();
+    let store = Arc::new(folder.open());
+    let mut longest = 0;
+    for round in 0..20 {
+        create_at_once(&store, round * 100..round * 100 + 100, 64 << 10).await;
+        longest = longest.max(log_bytes(&folder.file()));
+    }
+    // 125 MiB and more were written.
+    assert!(longest < 64 * MIB, "the log grew to {} MiB", longest / MIB);
+}
+
+/// Every statement that stands in a source file as one literal.
+fn statements(source: &'static str) -> impl Iterator<Item = String> {
+    let texts = source.split('"').skip(1).step_by(2);
+    let sql = texts.filter(|text| ["SELECT ", "UPDATE ", "DELETE "].iter().any(|verb| text.starts_with(verb)));
+    sql.filter(|text| !text.ends_with("FROM team") && !text.ends_with("FROM api_key")).map(|text| {
+        let lines: Vec<_> = text.split("\\\n").map(str::trim).collect();
+        lines.join(" ")
+    })
+}
+
+fn plan(db: &rusqlite::Connection, sql: &str) -> Vec<String> {
+    let mut explain = db.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap_or_else(|error| panic!("{sql}: {error}"));
+    let parameters = explain.parameter_count();
+    let nulls = vec![rusqlite::types::Null; parameters];
+    let lines = explain.query_map(rusqlite::params_from_iter(nulls), |row| row.get(3)).unwrap();
+    lines.collect::<Result<_, _>>().unwrap()
+}
+
+#[test]
+fn no_statement_scans_or_sorts_what_can_be_large() {
+    let folder = Folder::new();
+    drop(folder.open());
+    let db = rusqlite::Connection::open(folder.file()).unwrap();
+    let sources = [include_str!("commands.rs"), include_str!("queries.rs"), include_str!("ready.rs")];
+    let more = [include_str!("row.rs"), include_str!("writer.rs")];
+    let lists = std::iter::once(None).chain(Status::ALL.map(Some)).map(|status| queries::page_of(status, false));
+    let all: Vec<String> = sources.into_iter().chain(more).flat_map(statements).chain(lists).collect();
+    assert!(all.len() > 30, "the sources' statements were not found: {all:#?}");
+    for sql in all {
+        for line in plan(&db, &sql) {
+            // Both are read in their own order, from the front, with a limit.
+            let front = sql.contains("LIMIT") && ["SCAN timer", "SCAN outbox", "SCAN idempotency"].contains(&&*line);
+            // A few rows for each team.
+            let small = sql.contains("FROM counter");
+            let cheap = !line.starts_with("SCAN") && !line.contains("TEMP B-TREE");
+            assert!(cheap || front || small, "{sql}\n{line}");
+        }
+    }
+}
+
+#[test]
+fn the_partial_indexes_are_used() {
+    let folder = Folder::new();
+    drop(folder.open());
+    let db = rusqlite::Connection::open(folder.file()).unwrap();
+    let all: Vec<String> = [include_str!("commands.rs"), include_str!("ready.rs")].into_iter().flat_map(statements).collect();
+    let uses = |fragment: &str, index: &str| {
+        let sql = all.iter().find(|sql| sql.contains(fragment)).unwrap_or_else(|| panic!("no statement with {fragment}"));
+        let plan = plan(&db, sql).join("\n");
+        assert!(plan.contains(index), "{sql}\n{plan}");
+    };
+    uses("status = 0 AND team = ?1 AND host = ?2", "task_ready (team=? AND host=?)");
+    uses("(team, host) > (?1, ?2)", "task_ready");
+    uses("status >= 5 AND at < ?1", "task_ended (at<?)");
+    uses("status = 2", "task_by_status (team=? AND status=?)");
+    let page = |status, few| plan(&db, &queries::page_of(Some(status), few)).join("\n");
+    assert!(page(Status::Failed, false).contains("task_by_status (team=? AND status=?)"));
+    assert!(page(Status::Waiting, false).contains("task_by_team (team=?)"));
+    assert!(page(Status::Waiting, true).contains("SEARCH task USING INTEGER PRIMARY KEY"));
+}

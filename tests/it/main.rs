@@ -1,0 +1,16 @@
+//! The contract, sentence by sentence, held by the real service over real HTTP.
+
+#![expect(clippy::format_push_string, reason = "tests may be plain")]
+
+mod access;
+mod callbacks;
+mod calls;
+mod creation;
+mod json_bodies;
+mod operation;
+mod races;
+mod reading;
+mod signals;
+mod ssrf;
+mod support;
+mod webhooks;

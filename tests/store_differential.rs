@@ -1,0 +1,362 @@
+//! The embedded store compared with the reference model: the same random commands, the same answers.
+//!
+//! A failing seed is named in the panic; run that one alone with `DIFFERENTIAL_SEED=<seed>`.
+
+#[path = "support/scratch.rs"]
+mod scratch;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use asyncqueue::store::memory::Memory;
+use asyncqueue::store::{
+    Capacity, HostId, Idempotency, ListQuery, NewTask, NewTeam, NoObserver, Store, StoreError, Sweep,
+};
+use asyncqueue::task::{
+    Answer, Backoff, CallbackVerdict, DeliveryOutcome, EarlyCallbacks, Event, Method, Payload, Policy, Request, Status,
+    Task, TaskId, TeamId, Then, Timestamp,
+};
+use scratch::Scratch;
+
+const SEEDS: std::ops::Range<u64> = 0..8;
+const STEPS: u32 = 1500;
+const TEAMS: u64 = 3;
+
+/// A small, fast, seeded generator (splitmix64).
+struct Dice(u64);
+
+impl Dice {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ mixed >> 31
+    }
+
+    fn below(&mut self, limit: u64) -> u64 {
+        self.next() % limit
+    }
+
+    fn small(&mut self, limit: u16) -> u16 {
+        u16::try_from(self.below(limit.into())).unwrap()
+    }
+
+    fn millis(&mut self, limit: u32) -> i64 {
+        i64::try_from(self.below(limit.into())).unwrap()
+    }
+
+    fn one_in(&mut self, chances: u64) -> bool {
+        self.below(chances) == 0
+    }
+
+    fn pick<T: Clone>(&mut self, from: &[T]) -> Option<T> {
+        let length = u64::try_from(from.len()).unwrap();
+        let index = if length == 0 { return None } else { self.below(length) };
+        from.get(usize::try_from(index).unwrap()).cloned()
+    }
+}
+
+/// Both stores, and what the test knows of them.
+struct Pair {
+    model: Memory,
+    store: Scratch,
+    dice: Dice,
+    now: Timestamp,
+    ids: Vec<TaskId>,
+    in_flight: Vec<(TaskId, u32)>,
+    delivering: Vec<TaskId>,
+    ready_since: Timestamp,
+    /// Statuses that tasks were seen in: a comparison that never reached one would prove little.
+    seen: BTreeSet<Status>,
+}
+
+/// Answers are compared by all that they say, errors too.
+fn comparable<T: Debug>(answer: &Result<T, StoreError>) -> String {
+    format!("{answer:?}")
+}
+
+/// Asks both stores the same, and insists on one answer.
+macro_rules! both {
+    ($pair:expr, $method:ident ( $($argument:expr),* )) => {{
+        let modelled = $pair.model.$method($($argument.clone()),*).await;
+        let stored = $pair.store.$method($($argument.clone()),*).await;
+        assert_eq!(comparable(&stored), comparable(&modelled), "{}{:?}", stringify!($method), ($(&$argument,)*));
+        modelled
+    }};
+}
+
+impl Pair {
+    async fn new(seed: u64) -> Self {
+        let model = Memory::new(Arc::new(NoObserver));
+        let store = Scratch::new();
+        let now = Timestamp(1_700_000_000_000);
+        for n in 0..TEAMS {
+            let new = || NewTeam { uid: uuid::Uuid::from_u128(n.into()), name: format!("team {n}"), rate_limit: None };
+            model.create_team(new(), Arc::new(|_| vec![1]), now).await.unwrap();
+            store.create_team(new(), Arc::new(|_| vec![1]), now).await.unwrap();
+        }
+        let (ids, in_flight, delivering) = (Vec::new(), Vec::new(), Vec::new());
+        Self { model, store, dice: Dice(seed), now, ids, in_flight, delivering, ready_since: now, seen: BTreeSet::new() }
+    }
+
+    async fn step(&mut self) {
+        self.now = self.now.plus_millis(self.dice.millis(400));
+        match self.dice.below(100) {
+            0..26 => self.create().await,
+            26..38 => self.claim().await,
+            38..58 => self.finish_call().await,
+            58..72 => self.outside_event().await,
+            72..80 => self.fire_timers().await,
+            80..85 => self.claim_deliveries().await,
+            85..90 => self.finish_delivery().await,
+            90..93 => self.remove().await,
+            93 => self.resend().await,
+            94 if self.dice.one_in(4) => self.reopen().await,
+            _ => self.look().await,
+        }
+    }
+
+    fn policy(&mut self) -> Policy {
+        let then = self.dice.pick(&[Then::Finish, Then::Wait, Then::Wait, Then::Poll]).unwrap();
+        Policy {
+            max_retries: self.dice.small(4).into(),
+            backoff: self.dice.pick(&[Backoff::Linear, Backoff::Exponential]).unwrap(),
+            then,
+            max_wait_ms: 500 + self.dice.millis(60_000),
+            callback: then != Then::Finish,
+            signal: then != Then::Finish && self.dice.one_in(2),
+            completion: !self.dice.one_in(3),
+        }
+    }
+
+    fn request(&mut self) -> Request {
+        let n = self.dice.small(1000);
+        Request {
+            target_url: format!("https://t{n}.example/"),
+            method: Method::Post,
+            headers: (0..n % 3).map(|n| (format!("h{n}"), n.to_string())).collect(),
+            body: self.dice.one_in(2).then(|| "x".repeat(usize::from(n % 5))),
+            timeout_ms: 100,
+            retry_on: (0..n % 2).collect(),
+            delay_until: None,
+            wait_for_signal: n % 2 == 0,
+            on_complete_url: None,
+            on_complete_max_retries: self.dice.small(3).into(),
+            metadata: Vec::new(),
+            retry_of: self.dice.pick(&self.ids),
+        }
+    }
+
+    async fn create(&mut self) {
+        let number = u16::try_from(self.ids.len() % 30_000).unwrap();
+        let fresh = TaskId::from_parts(u64::try_from(self.now.0).unwrap(), number, self.dice.next());
+        let id = if self.dice.one_in(40) { self.dice.pick(&self.ids).unwrap_or(fresh) } else { fresh };
+        let team = TeamId(i64::try_from(1 + self.dice.below(TEAMS)).unwrap());
+        let due = self.dice.one_in(3).then(|| self.now.plus_millis(self.dice.millis(5000)));
+        let priority = u8::try_from(1 + self.dice.below(10)).unwrap();
+        let task = Task::new(id, team, priority, self.policy(), due, self.now);
+        let (key, body) = (self.dice.small(20).to_le_bytes()[0], self.dice.small(8).min(1).to_le_bytes()[0]);
+        let idempotency = self.dice.one_in(4).then(|| Idempotency { key: [key; 32], body: [body; 32] });
+        let host = HostId(self.dice.millis(4));
+        let new = NewTask { task, request: self.request(), host, key_number: 1, idempotency };
+        if both!(self, create(new)).is_ok() {
+            self.ids.push(id);
+        }
+    }
+
+    async fn claim(&mut self) {
+        let mut capacity = Capacity {
+            slots: usize::from(self.dice.small(6)),
+            per_host: 1 + usize::from(self.dice.small(4)),
+            ..Capacity::default()
+        };
+        capacity.in_flight.insert(HostId(0), usize::from(self.dice.small(4)));
+        let lease_until = self.now.plus_millis(1000);
+        let claimed = both!(self, claim(capacity, lease_until, self.now)).unwrap();
+        self.in_flight.extend(claimed.iter().map(|claim| (claim.task.id, claim.task.attempt)));
+    }
+
+    fn answer(&mut self) -> Answer {
+        let error = "it failed".to_owned();
+        match self.dice.below(10) {
+            0..4 => Answer::Accepted { status: 202 },
+            4 => Answer::Rejected { status: 404, error },
+            5 => Answer::Retryable { status: 503, error, retry_after_ms: self.dice.one_in(2).then_some(2500) },
+            6 => Answer::NotSent { error },
+            7 => Answer::Unknown { error },
+            8 => Answer::TooLarge { status: 200, error },
+            _ => Answer::Forbidden { error },
+        }
+    }
+
+    fn payload(&mut self) -> Payload {
+        let n = self.dice.small(2000);
+        Payload {
+            status_code: 200 + n % 300,
+            headers: (0..n % 3).map(|n| (format!("h{n}"), n.to_string())).collect(),
+            body: vec![b'a'; n.into()].into(),
+            duration_ms: n.into(),
+        }
+    }
+
+    async fn finish_call(&mut self) {
+        let Some((id, attempt)) = self.dice.pick(&self.in_flight) else { return };
+        let event = match self.dice.below(12) {
+            0 => Event::Returned { attempt },
+            1 => Event::Interrupted { attempt },
+            _ => Event::Answered { attempt, answer: self.answer(), duration_ms: self.dice.millis(900) },
+        };
+        if !self.dice.one_in(10) {
+            self.in_flight.retain(|call| *call != (id, attempt));
+        }
+        let payload = self.dice.one_in(2).then(|| self.payload());
+        let _ = both!(self, transition(id, event, payload, self.now));
+    }
+
+    async fn outside_event(&mut self) {
+        let Some(id) = self.recent() else { return };
+        let verdict = match self.dice.below(4) {
+            0 => CallbackVerdict::Failed("provider".to_owned()),
+            1 => CallbackVerdict::Interim,
+            _ => CallbackVerdict::Done,
+        };
+        let early = if self.dice.one_in(3) { EarlyCallbacks::Reject } else { EarlyCallbacks::Accept };
+        let result = self.dice.one_in(2);
+        let (event, payload) = match self.dice.below(6) {
+            0..4 => (Event::Callback { verdict, early }, Some(self.payload())),
+            4 => (Event::Signal { error: None, result }, result.then(|| self.payload())),
+            _ => (Event::Cancel, None),
+        };
+        let _ = both!(self, transition(id, event, payload, self.now));
+    }
+
+    /// Mostly one of the latest tasks, so that something still happens to them.
+    fn recent(&mut self) -> Option<TaskId> {
+        let from = if self.dice.one_in(5) { 0 } else { self.ids.len().saturating_sub(40) };
+        self.dice.pick(&self.ids[from..])
+    }
+
+    async fn fire_timers(&mut self) {
+        let not_before = self.ready_since.plus_millis(2000);
+        let sweep = Sweep { limit: usize::from(self.dice.small(30)), missed_before: self.ready_since, not_before };
+        let _ = both!(self, fire_timers(sweep, self.now));
+    }
+
+    async fn claim_deliveries(&mut self) {
+        let limit = usize::from(self.dice.small(5));
+        let claimed = both!(self, claim_deliveries(limit, self.now)).unwrap();
+        self.delivering.extend(claimed.iter().map(|claim| claim.record.task.id));
+    }
+
+    async fn finish_delivery(&mut self) {
+        let Some(id) = self.dice.pick(&self.delivering) else { return };
+        self.delivering.retain(|other| *other != id);
+        if self.dice.one_in(5) {
+            let _ = both!(self, return_delivery(id));
+            return;
+        }
+        let status_code = self.dice.pick(&[Some(200), Some(500), None]).unwrap();
+        let outcome = DeliveryOutcome { status_code, error: None, hopeless: self.dice.one_in(9) };
+        let _ = both!(self, finish_delivery(id, outcome, self.now));
+    }
+
+    async fn remove(&mut self) {
+        if self.dice.one_in(3) {
+            let before = self.now.plus_millis(-60_000);
+            let limit = usize::from(self.dice.small(20));
+            let _ = both!(self, purge(before, limit, self.now));
+        } else if let Some(id) = self.dice.pick(&self.ids) {
+            let _ = both!(self, delete(id));
+        }
+    }
+
+    async fn resend(&mut self) {
+        if let Some(id) = self.dice.pick(&self.ids) {
+            let _ = both!(self, resend(id, self.now));
+        }
+    }
+
+    async fn reopen(&mut self) {
+        self.store.reopen();
+        self.model.reopen();
+        self.delivering.clear();
+        self.now = self.now.plus_millis(self.dice.millis(10_000));
+        self.ready_since = self.now;
+        let _ = both!(self, void_claims(self.now));
+    }
+
+    async fn look(&mut self) {
+        self.compare_counts().await;
+        let _ = both!(self, next_timer());
+        let _ = both!(self, next_delivery());
+        let query = ListQuery {
+            team: TeamId(i64::try_from(1 + self.dice.below(TEAMS)).unwrap()),
+            status: self.dice.one_in(2).then(|| self.dice.pick(&Status::ALL).unwrap()),
+            limit: 1 + u32::from(self.dice.small(20)),
+            offset: self.dice.below(30),
+        };
+        let _ = both!(self, list(query));
+        if let Some(id) = self.recent() {
+            let _ = both!(self, read(id));
+            let _ = both!(self, state(id));
+            let _ = both!(self, events(id));
+        }
+    }
+
+    async fn compare_counts(&mut self) {
+        let full = |counts: BTreeMap<Status, u64>| Status::ALL.map(|status| counts.get(&status).copied().unwrap_or(0));
+        let (modelled, stored) = (self.model.counts().await.unwrap(), self.store.counts().await.unwrap());
+        self.seen.extend(modelled.keys());
+        assert_eq!(full(stored), full(modelled));
+    }
+
+    /// Every record, list and history.
+    async fn compare_all(&mut self) {
+        self.compare_counts().await;
+        for id in self.ids.clone() {
+            let _ = both!(self, read(id));
+            let _ = both!(self, events(id));
+        }
+        for team in 1..=i64::try_from(TEAMS).unwrap() {
+            for status in std::iter::once(None).chain(Status::ALL.map(Some)) {
+                let query = ListQuery { team: TeamId(team), status, limit: 100_000, offset: 0 };
+                let _ = both!(self, list(query));
+            }
+        }
+    }
+}
+
+async fn compare(seed: u64, step: &std::sync::atomic::AtomicU32) {
+    let mut pair = Pair::new(seed).await;
+    for number in 0..STEPS {
+        step.store(number, std::sync::atomic::Ordering::Relaxed);
+        pair.step().await;
+        if number == STEPS / 2 {
+            pair.reopen().await;
+        }
+    }
+    pair.compare_all().await;
+    pair.reopen().await;
+    pair.compare_all().await;
+    assert_eq!(pair.seen.len(), Status::ALL.len(), "never reached: seen only {:?}", pair.seen);
+}
+
+#[test]
+fn the_embedded_store_answers_as_the_model_does() {
+    let chosen = std::env::var("DIFFERENTIAL_SEED").ok().map(|seed| seed.parse().expect("a seed is a number"));
+    let seeds: Vec<u64> = chosen.map_or_else(|| SEEDS.collect(), |seed| vec![seed]);
+    let run = |seed| {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let step = std::sync::atomic::AtomicU32::new(0);
+        let work = std::panic::AssertUnwindSafe(|| runtime.block_on(compare(seed, &step)));
+        if std::panic::catch_unwind(work).is_err() {
+            panic!("seed {seed} failed at step {}; run it alone with DIFFERENTIAL_SEED={seed}", step.into_inner());
+        }
+    };
+    std::thread::scope(|scope| {
+        for seed in seeds {
+            scope.spawn(move || run(seed));
+        }
+    });
+}
