@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -58,32 +57,6 @@ pub struct Timers {
     pub clock: Arc<dyn Clock>,
     /// Is told of earlier timers.
     pub alarm: Arc<Alarm>,
-    /// When this process became ready.
-    pub started: Started,
-}
-
-/// A moment, by both clocks.
-#[derive(Clone, Copy, Debug)]
-pub struct Started {
-    /// By the wall clock, which deadlines are told by.
-    pub wall: Timestamp,
-    /// By the clock that nobody sets: how long ago it was.
-    pub steady: Instant,
-}
-
-impl Started {
-    /// This moment.
-    pub fn now(clock: &dyn Clock) -> Self {
-        Self { wall: clock.now(), steady: Instant::now() }
-    }
-
-    /// What a sweep puts off, and until when. Once the grace time is over by the steady clock nothing is put off any
-    /// more, wherever the wall clock was set to.
-    fn sweep(self, limit: usize, now: Timestamp) -> Sweep {
-        let left = MISSED_GRACE.saturating_sub(self.steady.elapsed());
-        let missed_before = if left.is_zero() { Timestamp(i64::MIN) } else { self.wall };
-        Sweep { limit, missed_before, not_before: now.plus(left) }
-    }
 }
 
 impl Timers {
@@ -101,9 +74,19 @@ impl Timers {
         }
     }
 
+    /// Puts off the deadlines that were missed while the service was down. To be called once, before it takes requests:
+    /// what is overdue then was missed, and what becomes overdue later was not, wherever the wall clock is set to.
+    pub async fn put_off_missed(&self) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let sweep = Sweep { limit: BATCH, missed_before: now.plus_millis(1), not_before: now.plus(MISSED_GRACE) };
+        while self.store.fire_timers(sweep, now).await? == BATCH {}
+        Ok(())
+    }
+
     /// Fires everything that is due.
     pub async fn tick(&self, now: Timestamp) -> Result<(), StoreError> {
-        let sweep = self.started.sweep(BATCH, now);
+        let never = Timestamp(i64::MIN);
+        let sweep = Sweep { limit: BATCH, missed_before: never, not_before: never };
         while self.store.fire_timers(sweep, now).await? == BATCH {}
         // Until the next timer is known, every new one wakes the loop.
         self.alarm.next.store(i64::MAX, Ordering::Release);

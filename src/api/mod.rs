@@ -141,10 +141,12 @@ async fn measure(State(api): State<Shared>, path: Option<MatchedPath>, request: 
 }
 
 impl Api {
-    /// The address that a request came from, for limits: one per IPv4 address, one per IPv6 /64.
-    fn source(&self, peer: Option<&Peer>, headers: &HeaderMap) -> IpAddr {
-        let Some(Peer(peer)) = peer else { return IpAddr::from([0, 0, 0, 0]) };
-        bucket(client_address(*peer, headers, &self.limits.trusted_proxies))
+    /// Whom a request counts for in the limits: one per IPv4 address, one per IPv6 /64; none for an exempt address.
+    fn source(&self, peer: Option<&Peer>, headers: &HeaderMap) -> Option<IpAddr> {
+        let Peer(peer) = peer?;
+        let address = client_address(*peer, headers, &self.limits.trusted_proxies);
+        let exempt = self.limits.exempt.iter().any(|net| net.contains(&address));
+        (!exempt).then(|| bucket(address))
     }
 }
 

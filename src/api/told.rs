@@ -41,22 +41,19 @@ struct View<'a> {
 }
 
 impl Api {
-    /// Admits a request from `source`, or says how long to wait.
-    pub fn admit(&self, log: &SlidingLog, source: IpAddr) -> Result<(), Problem> {
+    /// Admits a request from `source`, or says how long to wait. Who is exempt has no source.
+    pub fn admit(&self, log: &SlidingLog, source: Option<IpAddr>) -> Result<(), Problem> {
+        let Some(source) = source else { return Ok(()) };
         let now = Instant::now();
-        let exempt = self.limits.exempt.iter().any(|net| net.contains(&source));
-        let admitted = match (exempt, self.limits.count_refused_only) {
-            (true, _) => Ok(()),
-            (false, true) => log.peek(source, now),
-            (false, false) => log.check(source, now),
-        };
+        let admitted =
+            if self.limits.count_refused_only { log.peek(source, now) } else { log.check(source, now) };
         admitted.map_err(|wait| Problem::too_many(wait.0))
     }
 
     /// Where only refused requests count, counts this one if it was.
-    pub fn count_refused(&self, log: &SlidingLog, source: IpAddr, status: StatusCode) {
+    pub fn count_refused(&self, log: &SlidingLog, source: Option<IpAddr>, status: StatusCode) {
         let refused = matches!(status, StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND | StatusCode::CONFLICT);
-        if refused && self.limits.count_refused_only && !self.limits.exempt.iter().any(|net| net.contains(&source)) {
+        if let Some(source) = source.filter(|_| refused && self.limits.count_refused_only) {
             log.record(source, Instant::now());
         }
     }

@@ -30,7 +30,7 @@ use crate::store::{Effects, Observer, Store, StoreError};
 use crate::task;
 use crate::teams::Teams;
 use crate::telemetry::metrics::Metrics;
-use crate::timers::{Alarm, Retention, Started, Timers};
+use crate::timers::{Alarm, Retention, Timers};
 use crate::waiters::Waiters;
 
 /// The team that everything belongs to until there are others.
@@ -161,7 +161,7 @@ impl App {
             grace: config.shutdown_grace,
             socket,
         };
-        app.start_loops(config, &surroundings, &opened)?;
+        app.start_loops(config, &surroundings, &opened).await?;
         app.tasks.spawn(socket::serve(commands, opened.admin.clone(), app.stop.clone()));
         let api = Arc::new(app.api(config, &surroundings, &opened)?);
         let limits = limits(config);
@@ -169,7 +169,7 @@ impl App {
         Ok(app)
     }
 
-    fn start_loops(&mut self, config: &Config, around: &Surroundings, opened: &Opened) -> Result<(), String> {
+    async fn start_loops(&mut self, config: &Config, around: &Surroundings, opened: &Opened) -> Result<(), String> {
         let guard = Arc::new(guard(config)?);
         let client = Client::new(ClientConfig {
             resolver: around.resolver.clone(),
@@ -204,8 +204,8 @@ impl App {
             store: opened.store.clone(),
             clock: around.clock.clone(),
             alarm: opened.hub.alarm.clone(),
-            started: Started::now(&*around.clock),
         };
+        timers.put_off_missed().await.map_err(in_words)?;
         let retention =
             Retention { store: opened.store.clone(), clock: around.clock.clone(), keep: config.retention };
         self.tasks.spawn(Arc::new(dispatcher).run(self.stop.clone(), self.give_up.clone()));

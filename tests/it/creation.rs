@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Created, KEY, Reply, Service, Target, gate, open};
 
-const URL: &str = "http://127.0.0.1:9/";
+const URL: &str = "http://127.0.0.1:9999/";
 
 /// Asks for a task with this one field beside the URL; answers with the status and the text of the error.
 async fn field(service: &Service, name: &str, value: &str) -> (u16, String) {
@@ -30,9 +30,9 @@ async fn taken(service: &Service, name: &str, values: &[&str]) {
 async fn everything_is_read_back_as_it_was_asked_for() {
     let service = Service::start().await;
     let asked = json!({
-        "targetUrl": "http://127.0.0.1:9/a?b=c", "method": "PUT", "headers": {"X-B": "2", "X-A": "1"}, "body": "text",
+        "targetUrl": "http://127.0.0.1:9999/a?b=c", "method": "PUT", "headers": {"X-B": "2", "X-A": "1"}, "body": "text",
         "timeout": 0.1, "maxRetries": 0, "retryBackoff": "linear", "delayUntil": "2027-01-01T01:00:00.5+01:00",
-        "priority": 10, "waitForSignal": true, "maxWaitTime": 2_592_000, "onCompleteUrl": "http://127.0.0.1:9/done",
+        "priority": 10, "waitForSignal": true, "maxWaitTime": 2_592_000, "onCompleteUrl": "http://127.0.0.1:9999/done",
         "retryOn": [429, 599], "onCompleteMaxRetries": 0, "metadata": {"k": "v"}, "provider": null, "useCallback": false,
     });
     let created = service.create(&asked).await;
@@ -137,7 +137,7 @@ async fn urls_are_absolute_and_http() {
         ("ftp://example.com/", "targetUrl must be a valid http or https URL"),
         ("http://", "targetUrl must be a valid http or https URL"),
         ("http://user:pw@example.com/", "targetUrl is not allowed: credentials in a URL are not allowed; send an Authorization header instead"),
-        ("http://10.0.0.1/", "targetUrl is not allowed: private addresses are not allowed"),
+        ("http://10.0.0.1/", "targetUrl is not allowed: private addresses (10.0.0.0/8) are not allowed"),
         ("http://169.254.169.254/", "targetUrl is not allowed: cloud metadata addresses are not allowed"),
     ];
     for (url, error) in refusals {
@@ -203,21 +203,21 @@ async fn headers_and_metadata_are_bounded() {
 #[tokio::test]
 async fn the_body_is_one_object_of_known_fields() {
     let service = Service::start().await;
-    for text in ["[]", "null", "\"x\"", "1", "true", r#"["http://127.0.0.1:9/"]"#] {
+    for text in ["[]", "null", "\"x\"", "1", "true", r#"["http://127.0.0.1:9999/"]"#] {
         service.try_create(text).await.expect_error(400, "Request body must be a JSON object");
     }
     for text in ["", "{", "{}{}", "{'a':1}", r#"{"targetUrl":"x",}"#, "NaN", "\u{feff}{}", "// x\n{}"] {
         let error = service.try_create(text).await.expect(400).error();
         assert!(error.starts_with("Request body must be valid JSON"), "{text:?}: {error}");
     }
-    let answer = service.try_create(r#"{"targetUrl":"http://127.0.0.1:9/","targeturl":1,"x":2}"#).await.expect(400);
+    let answer = service.try_create(r#"{"targetUrl":"http://127.0.0.1:9999/","targeturl":1,"x":2}"#).await.expect(400);
     let details = json!([
         {"field": "targeturl", "message": "Unknown field: targeturl"}, {"field": "x", "message": "Unknown field: x"},
     ]);
     assert_eq!(answer.json(), json!({"error": "Unknown field: targeturl", "details": details}));
-    let twice = r#"{"targetUrl":"http://127.0.0.1:9/","priority":1,"priority":1}"#;
+    let twice = r#"{"targetUrl":"http://127.0.0.1:9999/","priority":1,"priority":1}"#;
     assert_eq!(service.try_create(twice).await.expect(400).error(), "Duplicate field: priority");
-    let spelt = r#"{"targetUrl":"http://127.0.0.1:9/","prior\u0069ty":1,"priority":1}"#;
+    let spelt = r#"{"targetUrl":"http://127.0.0.1:9999/","prior\u0069ty":1,"priority":1}"#;
     assert_eq!(service.try_create(spelt).await.expect(400).error(), "Duplicate field: priority");
     let all = service.try_create(r#"{"priority":0,"timeout":0,"method":"x"}"#).await.expect(400).json();
     assert_eq!(all["details"].as_array().unwrap().len(), 4, "all that is wrong is told at once: {all}");

@@ -102,7 +102,7 @@ pub(super) fn page_of(status: Option<Status>, few: bool) -> String {
         None => "WHERE team = ?1".to_owned(),
         // Where few of many wait, their timers find them: whatever waits has one.
         Some((Status::Waiting, code)) if few => {
-            format!("WHERE key IN (SELECT key FROM timer) AND team = ?1 AND status = {code}")
+            format!("WHERE key IN (SELECT key FROM timer) AND +team = ?1 AND status = {code}")
         }
         Some((Status::Waiting | Status::Completed, code)) => format!("WHERE team = ?1 AND status = {code}"),
         Some((_, code)) => format!("WHERE team = ?1 AND status = {code} AND status NOT IN (3, 5)"),

@@ -169,15 +169,19 @@ impl Writer {
         while commands.blocking_recv_many(&mut batch, BATCH_MAX) > 0 {
             let size = batch.len();
             let start = Instant::now();
+            let delivering = self.delivering.clone();
             let committed = self.commit(&mut batch);
             let failure = committed.as_ref().err().map(ToString::to_string);
-            shared.answer(std::mem::replace(&mut batch, Vec::with_capacity(BATCH_MAX)), failure);
             match committed {
                 Ok(()) => shared.observer.committed(&self.effects),
-                Err(error) => self.recover(&error, shared),
+                Err(error) => {
+                    self.delivering = delivering;
+                    self.recover(&error, shared);
+                }
             }
             shared.observer.batch(size, start.elapsed());
             self.effects = Effects::default();
+            shared.answer(std::mem::replace(&mut batch, Vec::with_capacity(BATCH_MAX)), failure);
             if let Err(StoreError::Damaged(error)) = shared.log.after_commit(&self.db) {
                 (shared.fatal)(&error);
             }
