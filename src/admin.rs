@@ -274,7 +274,6 @@ fn key_line(key: &ApiKey) -> KeyLine {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "used where errors are mapped")]
 fn in_words(error: StoreError) -> String {
     error.to_string()
 }

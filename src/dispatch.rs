@@ -215,9 +215,9 @@ fn own_headers(task: &Task) -> Vec<(HeaderName, HeaderValue)> {
 
 fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), CallError> {
     // Creation has checked both; a value may have become another one since, by the callback URL put in.
-    let refused = |_| CallError::ForbiddenRedirect(format!("the header {name} cannot be sent"));
-    let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| ()).map_err(refused)?;
-    Ok((HeaderName::from_bytes(name.as_bytes()).map_err(|_| ()).map_err(refused)?, value))
+    let refused = || CallError::ForbiddenRedirect(format!("the header {name} cannot be sent"));
+    let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| refused())?;
+    Ok((HeaderName::from_bytes(name.as_bytes()).map_err(|_| refused())?, value))
 }
 
 fn body(request: &Request) -> Option<&str> {

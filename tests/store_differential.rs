@@ -140,7 +140,7 @@ impl Pair {
             timeout_ms: 100,
             retry_on: (0..n % 2).collect(),
             delay_until: None,
-            wait_for_signal: n % 2 == 0,
+            wait_for_signal: n.is_multiple_of(2),
             on_complete_url: None,
             on_complete_max_retries: self.dice.small(3).into(),
             metadata: Vec::new(),
@@ -157,7 +157,7 @@ impl Pair {
         let priority = u8::try_from(1 + self.dice.below(10)).unwrap();
         let task = Task::new(id, team, priority, self.policy(), due, self.now);
         let (key, body) = (self.dice.small(20).to_le_bytes()[0], self.dice.small(8).min(1).to_le_bytes()[0]);
-        let idempotency = self.dice.one_in(4).then(|| Idempotency { key: [key; 32], body: [body; 32] });
+        let idempotency = self.dice.one_in(4).then_some(Idempotency { key: [key; 32], body: [body; 32] });
         let host = HostId(self.dice.millis(4));
         let new = NewTask { task, request: self.request(), host, key_number: 1, idempotency };
         if both!(self, create(new)).is_ok() {
@@ -350,9 +350,9 @@ fn the_embedded_store_answers_as_the_model_does() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let step = std::sync::atomic::AtomicU32::new(0);
         let work = std::panic::AssertUnwindSafe(|| runtime.block_on(compare(seed, &step)));
-        if std::panic::catch_unwind(work).is_err() {
-            panic!("seed {seed} failed at step {}; run it alone with DIFFERENTIAL_SEED={seed}", step.into_inner());
-        }
+        let compared = std::panic::catch_unwind(work);
+        let step = step.into_inner();
+        assert!(compared.is_ok(), "seed {seed} failed at step {step}; run it alone with DIFFERENTIAL_SEED={seed}");
     };
     std::thread::scope(|scope| {
         for seed in seeds {

@@ -134,9 +134,9 @@ fn read(path: &str) -> String {
 
 fn sources(folders: &[&str]) -> Vec<Source> {
     let mut paths = Vec::new();
-    folders
-        .iter()
-        .for_each(|folder| gather(&root().join(folder), &mut paths));
+    for folder in folders {
+        gather(&root().join(folder), &mut paths);
+    }
     paths.sort();
     let load = |path: PathBuf| Source {
         text: fs::read_to_string(&path).unwrap(),

@@ -24,11 +24,6 @@ pub struct Target {
 }
 
 impl Target {
-    /// Starts one that tells nobody.
-    pub async fn silent() -> Outcome<Self> {
-        Self::start(Arc::new(|_, _| {})).await
-    }
-
     /// Starts one.
     pub async fn start(told: Listener) -> Outcome<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;

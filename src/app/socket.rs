@@ -29,10 +29,11 @@ pub fn path_for(database: &Path) -> PathBuf {
     if path.as_os_str().len() <= ADDRESS_MAX {
         return path;
     }
-    // A long path is reached through the folder's own descriptor-free name: a short one, private to this user.
+    // A long path's socket lies elsewhere, under a name that is made from the path.
     let digest = crate::credentials::hash_key(&path.to_string_lossy());
-    let name: String = digest[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-    std::env::temp_dir().join(format!("asyncqueue-{name}.sock"))
+    let mut number = [0; 8];
+    number.copy_from_slice(&digest[..8]);
+    std::env::temp_dir().join(format!("asyncqueue-{:016x}.sock", u64::from_be_bytes(number)))
 }
 
 /// Opens the socket. The caller holds the store's lock, so one that lies there is of a service that was killed.

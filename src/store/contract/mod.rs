@@ -207,6 +207,7 @@ fn ids(claimed: &[Claimed]) -> Vec<TaskId> {
     claimed.iter().map(|claim| claim.task.id).collect()
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "events take a payload or none")]
 fn told(text: &'static str) -> Option<Payload> {
     Some(Payload::told(Bytes::from_static(text.as_bytes())))
 }

@@ -89,7 +89,7 @@ fn move_whenever_told(db: &Connection, told: &Receiver<()>, moved: &AtomicU64, f
 ///
 /// A disk that has no room for it is left as it was.
 pub(super) fn reserve(database: &Path) -> std::io::Result<()> {
-    const ZEROS: [u8; 1 << 16] = [0; 1 << 16];
+    static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
     let mut file = std::fs::OpenOptions::new().write(true).open(log_path(database))?;
     let before = file.seek(std::io::SeekFrom::End(0))?;
     let wanted = (MOVE_AT + MOVE_AT / 4) * 4096;

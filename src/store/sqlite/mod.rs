@@ -124,7 +124,7 @@ impl Store for Sqlite {
     }
 
     async fn next_delivery(&self) -> Result<Option<Timestamp>, StoreError> {
-        self.writer.run(|writer| writer.next_delivery()).await
+        self.writer.run(writer::Writer::next_delivery).await
     }
 
     async fn state(&self, id: TaskId) -> Result<Task, StoreError> {
