@@ -221,15 +221,8 @@ impl Admin {
     pub async fn add_key(&self, team: TeamId, name: String, key: ApiKeySecret) -> Result<Outcome, String> {
         check_name(&name)?;
         let (id, now) = self.ids.make();
-        let record = ApiKey {
-            uid: id.0,
-            team,
-            name,
-            prefix: key.shown(),
-            hash: key.hash(),
-            created_at: now,
-            revoked_at: None,
-        };
+        let record =
+            ApiKey { uid: id.0, team, name, prefix: key.shown(), hash: key.hash(), created_at: now, revoked_at: None };
         self.store.create_key(record).await.map_err(in_words)?;
         Ok(Outcome::Key { key: key.expose().to_owned(), id: id.to_string() })
     }

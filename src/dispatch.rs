@@ -130,8 +130,7 @@ impl Dispatcher {
         };
         let took = started.elapsed();
         let now = self.clock.now();
-        let attempt =
-            Attempt { retry_on: &claim.request.retry_on, timeout_ms: claim.request.timeout_ms, now };
+        let attempt = Attempt { retry_on: &claim.request.retry_on, timeout_ms: claim.request.timeout_ms, now };
         let number = claim.task.attempt;
         let judged = classify(outcome, attempt);
         let (event, payload) = match judged {
@@ -236,7 +235,9 @@ fn method(method: Method) -> http::Method {
 /// An answer that echoes the callback URL is kept with the placeholder: the database alone gives no callback id away.
 fn hide_callback(mut payload: Payload, callback: Option<&str>) -> Payload {
     let Some(url) = callback else { return payload };
-    let Some((_, id)) = url.rsplit_once('/') else { return payload };
+    let Some((_, id)) = url.rsplit_once('/') else {
+        return payload;
+    };
     if memmem::find(&payload.body, id.as_bytes()).is_some() {
         let plain = replace(&payload.body, url.as_bytes(), placeholder::CALLBACK_URL.as_bytes());
         // Escaped slashes, percent-encoding or the bare id: whatever spelling is left loses the id.
@@ -264,7 +265,9 @@ fn replace(text: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
 
 fn outcome_of(event: &Event, task: &Task) -> AttemptOutcome {
     use crate::task::Answer;
-    let Event::Answered { answer, .. } = event else { return AttemptOutcome::Returned };
+    let Event::Answered { answer, .. } = event else {
+        return AttemptOutcome::Returned;
+    };
     match (answer, task.status()) {
         (Answer::Accepted { .. }, Status::Waiting | Status::Polling) => AttemptOutcome::Accepted,
         (Answer::Forbidden { .. }, _) => AttemptOutcome::Refused,

@@ -21,10 +21,7 @@ fn every_promise_is_in_the_list() {
         let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
         for line in text.lines().filter_map(|line| line.strip_prefix("pub async fn ")) {
             let promise = line.split('(').next().unwrap();
-            assert!(
-                list.contains(&format!(" {promise},\n")),
-                "{promise} is promised and never tested"
-            );
+            assert!(list.contains(&format!(" {promise},\n")), "{promise} is promised and never tested");
         }
     }
 }

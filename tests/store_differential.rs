@@ -97,7 +97,17 @@ impl Pair {
             store.create_team(new(), Arc::new(|_| vec![1]), now).await.unwrap();
         }
         let (ids, in_flight, delivering) = (Vec::new(), Vec::new(), Vec::new());
-        Self { model, store, dice: Dice(seed), now, ids, in_flight, delivering, ready_since: now, seen: BTreeSet::new() }
+        Self {
+            model,
+            store,
+            dice: Dice(seed),
+            now,
+            ids,
+            in_flight,
+            delivering,
+            ready_since: now,
+            seen: BTreeSet::new(),
+        }
     }
 
     async fn step(&mut self) {
@@ -201,7 +211,9 @@ impl Pair {
     }
 
     async fn finish_call(&mut self) {
-        let Some((id, attempt)) = self.dice.pick(&self.in_flight) else { return };
+        let Some((id, attempt)) = self.dice.pick(&self.in_flight) else {
+            return;
+        };
         let event = match self.dice.below(12) {
             0 => Event::Returned { attempt },
             1 => Event::Interrupted { attempt },
@@ -250,7 +262,9 @@ impl Pair {
     }
 
     async fn finish_delivery(&mut self) {
-        let Some(id) = self.dice.pick(&self.delivering) else { return };
+        let Some(id) = self.dice.pick(&self.delivering) else {
+            return;
+        };
         self.delivering.retain(|other| *other != id);
         if self.dice.one_in(5) {
             let _ = both!(self, return_delivery(id));

@@ -23,48 +23,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("outbound", &["guard", "task"]),
     ("teams", &["credentials", "store", "task"]),
     ("timers", &["clock", "store", "task"]),
-    (
-        "dispatch",
-        &[
-            "clock",
-            "credentials",
-            "guard",
-            "outbound",
-            "store",
-            "task",
-            "teams",
-            "telemetry",
-        ],
-    ),
-    (
-        "deliver",
-        &[
-            "clock",
-            "guard",
-            "outbound",
-            "store",
-            "task",
-            "teams",
-            "telemetry",
-            "wire",
-        ],
-    ),
+    ("dispatch", &["clock", "credentials", "guard", "outbound", "store", "task", "teams", "telemetry"]),
+    ("deliver", &["clock", "guard", "outbound", "store", "task", "teams", "telemetry", "wire"]),
     ("admin", &["clock", "credentials", "store", "task", "teams", "wire"]),
-    (
-        "api",
-        &[
-            "clock",
-            "credentials",
-            "guard",
-            "net",
-            "store",
-            "task",
-            "teams",
-            "telemetry",
-            "waiters",
-            "wire",
-        ],
-    ),
+    ("api", &["clock", "credentials", "guard", "net", "store", "task", "teams", "telemetry", "waiters", "wire"]),
     (
         "app",
         &[
@@ -86,19 +48,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "waiters",
         ],
     ),
-    (
-        "cli",
-        &[
-            "admin",
-            "app",
-            "clock",
-            "config",
-            "guard",
-            "net",
-            "outbound",
-            "telemetry",
-        ],
-    ),
+    ("cli", &["admin", "app", "clock", "config", "guard", "net", "outbound", "telemetry"]),
 ];
 
 /// The roots of the crate, which name the rooms and are none.
@@ -170,23 +120,19 @@ impl Source {
 
     /// Code lines with their numbers; comments are left out.
     fn code(&self) -> impl Iterator<Item = (usize, &str)> {
-        (1..)
-            .zip(self.text.lines())
-            .filter(|(_, line)| !line.trim_start().starts_with("//"))
+        (1..).zip(self.text.lines()).filter(|(_, line)| !line.trim_start().starts_with("//"))
     }
 
     /// The name and the length of each function, by the indentation that rustfmt keeps.
     fn functions(&self) -> Vec<(&str, usize)> {
         let lines: Vec<&str> = self.text.lines().collect();
-        let starts = lines
-            .iter()
-            .enumerate()
-            .filter_map(|(at, line)| Some((at, line, function_name(line)?)));
+        let starts = lines.iter().enumerate().filter_map(|(at, line)| Some((at, line, function_name(line)?)));
         let length = |(at, line, name): (usize, &&str, _)| {
             let end = format!("{}}}", &line[..line.len() - line.trim_start().len()]);
             let body = lines[at..].iter().take_while(|line| **line != end).count();
             // A declaration in a trait has no body.
-            let declared = lines[at..].iter().find(|line| line.ends_with(['{', ';'])).is_some_and(|line| line.ends_with(';'));
+            let declared =
+                lines[at..].iter().find(|line| line.ends_with(['{', ';'])).is_some_and(|line| line.ends_with(';'));
             (name, if declared || is_one_line(line) { 1 } else { body + 1 })
         };
         starts.map(length).collect()
@@ -206,12 +152,7 @@ fn function_name(line: &str) -> Option<&str> {
 
 /// The words that follow `prefix` wherever it stands: `crate::a`, and each of `crate::{a, b::c}`.
 fn imported<'a>(line: &'a str, prefix: &str) -> Vec<&'a str> {
-    let word = |text: &'a str| {
-        text.trim()
-            .split(|c: char| !c.is_alphanumeric() && c != '_')
-            .next()
-            .unwrap_or_default()
-    };
+    let word = |text: &'a str| text.trim().split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default();
     let mut found = Vec::new();
     for (at, _) in line.match_indices(prefix) {
         let rest = &line[at + prefix.len()..];
@@ -227,10 +168,7 @@ fn imported<'a>(line: &'a str, prefix: &str) -> Vec<&'a str> {
 fn arrows_only_point_down() {
     let table: BTreeMap<&str, &[&str]> = MAY_IMPORT.iter().copied().collect();
     let mut problems = Vec::new();
-    for source in sources(&["src"])
-        .iter()
-        .filter(|source| !ROOTS.contains(&source.room()))
-    {
+    for source in sources(&["src"]).iter().filter(|source| !ROOTS.contains(&source.room())) {
         let room = source.room();
         let Some(allowed) = table.get(room) else {
             problems.push(format!("{}: the room `{room}` is not in the table", source.path));
@@ -251,10 +189,7 @@ fn the_table_has_no_circle() {
     for (place, (room, allowed)) in MAY_IMPORT.iter().enumerate() {
         let before = &MAY_IMPORT[..place];
         for other in *allowed {
-            assert!(
-                before.iter().any(|(known, _)| known == other),
-                "`{room}` stands above `{other}` in the table"
-            );
+            assert!(before.iter().any(|(known, _)| known == other), "`{room}` stands above `{other}` in the table");
         }
     }
 }
@@ -263,23 +198,15 @@ fn the_table_has_no_circle() {
 fn backends_of_the_store_do_not_see_one_another() {
     let mut problems = Vec::new();
     for source in sources(&["src/store"]) {
-        let place = source
-            .path
-            .trim_start_matches("src/store/")
-            .split(['/', '.'])
-            .next()
-            .unwrap_or_default()
-            .to_owned();
+        let place =
+            source.path.trim_start_matches("src/store/").split(['/', '.']).next().unwrap_or_default().to_owned();
         if !BACKENDS.contains(&place.as_str()) {
             continue;
         }
         for (number, line) in source.code() {
             let seen = imported(line, "store::").into_iter().chain(imported(line, "super::"));
             for other in seen.filter(|other| BACKENDS.contains(other) && *other != place) {
-                problems.push(format!(
-                    "{}:{number}: `store::{place}` must not import `store::{other}`",
-                    source.path
-                ));
+                problems.push(format!("{}:{number}: `store::{place}` must not import `store::{other}`", source.path));
             }
         }
     }
@@ -291,15 +218,10 @@ fn functions_are_short() {
     let mut problems = Vec::new();
     for source in sources(&["src", "tests", "benches"]) {
         for (name, lines) in source.functions() {
-            let listed = LONG_FUNCTIONS
-                .iter()
-                .find(|(path, known, _)| *path == source.path && *known == name);
+            let listed = LONG_FUNCTIONS.iter().find(|(path, known, _)| *path == source.path && *known == name);
             let most = listed.map_or(FUNCTION_MAX, |(_, _, lines)| *lines);
             if lines > most {
-                problems.push(format!(
-                    "{}: `{name}` has {lines} lines; {most} are allowed",
-                    source.path
-                ));
+                problems.push(format!("{}: `{name}` has {lines} lines; {most} are allowed", source.path));
             }
         }
     }
@@ -310,9 +232,8 @@ fn functions_are_short() {
 fn files_are_short() {
     let too_long = |source: &Source| source.text.lines().count() > FILE_MAX;
     let long = sources(&["src", "tests", "benches"]).into_iter().filter(too_long);
-    let problems: Vec<String> = long
-        .map(|source| format!("{}: {} lines", source.path, source.text.lines().count()))
-        .collect();
+    let problems: Vec<String> =
+        long.map(|source| format!("{}: {} lines", source.path, source.text.lines().count())).collect();
     expect_none(&problems, "A file of more than 600 lines wants to be a folder:");
 }
 
@@ -327,10 +248,7 @@ fn nothing_is_left_unfinished() {
             let found = unfinished.iter().find(|name| line.contains(name.as_str()));
             problems.extend(found.map(|name| format!("{}:{number}: {name}…)", source.path)));
             if line.contains(&bare_ignore) {
-                problems.push(format!(
-                    "{}:{number}: an ignored test needs a reason: = \"…\"",
-                    source.path
-                ));
+                problems.push(format!("{}:{number}: an ignored test needs a reason: = \"…\"", source.path));
             }
         }
     }
@@ -354,10 +272,7 @@ fn every_dependency_has_its_reason() {
             problems.push(line.to_owned());
         }
     }
-    expect_none(
-        &problems,
-        "In Cargo.toml a comment above each group of dependencies says what they are for:",
-    );
+    expect_none(&problems, "In Cargo.toml a comment above each group of dependencies says what they are for:");
 }
 
 #[test]
@@ -365,31 +280,19 @@ fn the_documentation_names_every_route() {
     let plain = |text: &str| {
         let parts = text.split('{').enumerate();
         parts
-            .map(|(at, part)| {
-                if at == 0 {
-                    part
-                } else {
-                    part.split_once('}').map_or(part, |(_, rest)| rest)
-                }
-            })
+            .map(|(at, part)| if at == 0 { part } else { part.split_once('}').map_or(part, |(_, rest)| rest) })
             .collect::<Vec<_>>()
             .join("{}")
     };
     let documented = plain(&read("docs/api.md"));
     let routes = sources(&["src/api"]).into_iter().flat_map(|source| {
-        let quoted = source
-            .text
-            .split(".route(\"")
-            .skip(1)
-            .filter_map(|rest| Some(rest.split_once('"')?.0.to_owned()));
+        let quoted = source.text.split(".route(\"").skip(1).filter_map(|rest| Some(rest.split_once('"')?.0.to_owned()));
         quoted.collect::<Vec<_>>()
     });
     let routes: Vec<String> = routes.collect();
     assert!(routes.len() >= 11, "{routes:?}");
-    let missing: Vec<String> = routes
-        .into_iter()
-        .filter(|route| !documented.contains(&format!("{}`", plain(route))))
-        .collect();
+    let missing: Vec<String> =
+        routes.into_iter().filter(|route| !documented.contains(&format!("{}`", plain(route)))).collect();
     expect_none(&missing, "docs/api.md lacks these routes:");
 }
 
@@ -397,9 +300,7 @@ fn the_documentation_names_every_route() {
 fn the_documentation_names_every_setting() {
     let documented = read("docs/configuration.md");
     let is_there = |name: &str| documented.contains(&format!("`{name}`"));
-    let names = SETTINGS
-        .iter()
-        .flat_map(|setting| [format!("--{}", setting.name), setting.variable()]);
+    let names = SETTINGS.iter().flat_map(|setting| [format!("--{}", setting.name), setting.variable()]);
     let missing: Vec<String> = names.filter(|name| !is_there(name)).collect();
     expect_none(&missing, "docs/configuration.md lacks these settings:");
 }
@@ -408,13 +309,9 @@ fn the_documentation_names_every_setting() {
 fn the_documentation_names_every_metric() {
     let documented = read("docs/operations.md");
     let shown = Metrics::new("0").render();
-    let names = shown
-        .lines()
-        .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
-    let missing: Vec<String> = names
-        .filter(|name| !documented.contains(&format!("`{name}")))
-        .map(str::to_owned)
-        .collect();
+    let names = shown.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+    let missing: Vec<String> =
+        names.filter(|name| !documented.contains(&format!("`{name}"))).map(str::to_owned).collect();
     expect_none(&missing, "docs/operations.md lacks these metrics:");
 }
 
@@ -423,33 +320,18 @@ fn the_architecture_shows_the_import_rule_as_it_is() {
     let documented = read("ARCHITECTURE.md");
     let list = |rooms: &[&str]| match rooms {
         [] => "nothing".to_owned(),
-        rooms => rooms
-            .iter()
-            .map(|room| format!("`{room}`"))
-            .collect::<Vec<_>>()
-            .join(", "),
+        rooms => rooms.iter().map(|room| format!("`{room}`")).collect::<Vec<_>>().join(", "),
     };
-    let rows = MAY_IMPORT
-        .iter()
-        .map(|(room, allowed)| format!("| `{room}` | {} |", list(allowed)));
+    let rows = MAY_IMPORT.iter().map(|(room, allowed)| format!("| `{room}` | {} |", list(allowed)));
     let missing: Vec<String> = rows.filter(|row| !documented.contains(row.as_str())).collect();
     expect_none(&missing, "ARCHITECTURE.md lacks these rows:");
 }
 
 #[test]
 fn a_crossing_is_seen_however_it_is_spelled() {
-    assert_eq!(
-        imported("use crate::{task, store::Store};", "crate::"),
-        ["task", "store"]
-    );
-    assert_eq!(
-        imported("let x = crate::api::f(crate::task::g());", "crate::"),
-        ["api", "task"]
-    );
+    assert_eq!(imported("use crate::{task, store::Store};", "crate::"), ["task", "store"]);
+    assert_eq!(imported("let x = crate::api::f(crate::task::g());", "crate::"), ["api", "task"]);
     let text = "    pub(super) async fn a<T>(\n    ) {\n        x\n    }\nfn b() {}\nfn c();\n".to_owned();
-    let source = Source {
-        path: String::new(),
-        text,
-    };
+    let source = Source { path: String::new(), text };
     assert_eq!(source.functions(), [("a", 4), ("b", 1), ("c", 1)]);
 }

@@ -36,28 +36,17 @@ pub async fn measure(lab: &Lab, count: u32) -> Outcome<Measured> {
     let target = Target::start(deliver(mailboxes)).await?;
     let connections = Client::connect(service.server.address).await?.into_connections();
     let lanes = connections.into_iter().zip(inboxes).zip(0..);
-    let lanes = lanes
-        .map(|((connection, inbox), first)| Lane::new(&service, &target, connection, inbox, first))
-        .collect();
+    let lanes =
+        lanes.map(|((connection, inbox), first)| Lane::new(&service, &target, connection, inbox, first)).collect();
 
-    let (lanes, _) = run(lanes, warm_up(count))
-        .await
-        .map_err(|failure| service.server.explain(failure))?;
+    let (lanes, _) = run(lanes, warm_up(count)).await.map_err(|failure| service.server.explain(failure))?;
     let before = service.server.cpu_micros()?;
-    let (_, samples) = run(lanes, count)
-        .await
-        .map_err(|failure| service.server.explain(failure))?;
-    let measured = Measured::new(
-        samples,
-        service.server.cpu_micros()? - before,
-        service.server.peak_rss_mb()?,
-    );
+    let (_, samples) = run(lanes, count).await.map_err(|failure| service.server.explain(failure))?;
+    let measured = Measured::new(samples, service.server.cpu_micros()? - before, service.server.peak_rss_mb()?);
 
     // Whole rounds of lanes are run, so a few more than were asked for.
     let total = rounds(warm_up(count)) * CONNECTIONS + rounds(count) * CONNECTIONS;
-    service
-        .wait_for_total("completed", total, std::time::Duration::from_secs(5))
-        .await?;
+    service.wait_for_total("completed", total, std::time::Duration::from_secs(5)).await?;
     Ok(measured)
 }
 
@@ -104,22 +93,14 @@ impl Lane {
         let marker = "#".repeat(NUMBER);
         let request = service.door().post("/v1/tasks", &cycle_task(target.address, &marker));
         let create = Template::with_gaps(request, &marker);
-        Self {
-            connection,
-            inbox,
-            create,
-            callback: service.public_door().callback(),
-            next: first,
-        }
+        Self { connection, inbox, create, callback: service.public_door().callback(), next: first }
     }
 
     async fn make(mut self, cycles: u32) -> Outcome<(Self, Vec<u32>)> {
         let mut latencies = Vec::with_capacity(cycles as usize);
         for _ in 0..cycles {
             let started = Instant::now();
-            self.cycle()
-                .await
-                .map_err(|failure| failure.during(&format!("cycle {}", self.next)))?;
+            self.cycle().await.map_err(|failure| failure.during(&format!("cycle {}", self.next)))?;
             latencies.push(micros(started.elapsed()));
             self.next += CONNECTIONS;
         }
@@ -128,19 +109,13 @@ impl Lane {
 
     async fn cycle(&mut self) -> Outcome<()> {
         self.create.fill(&format!("{:0NUMBER$}", self.next));
-        self.connection
-            .exchange(self.create.bytes())
-            .await?
-            .expect(201, "a creation")?;
+        self.connection.exchange(self.create.bytes()).await?.expect(201, "a creation")?;
         let callback_id = match self.arrival().await? {
             Arrival::Call(number, callback_id) if number == self.next => callback_id,
             other => return fail(format!("{other:?} came where the call was due")),
         };
         self.callback.fill(&callback_id);
-        self.connection
-            .exchange(self.callback.bytes())
-            .await?
-            .expect(200, "a callback")?;
+        self.connection.exchange(self.callback.bytes()).await?.expect(200, "a callback")?;
         match self.arrival().await? {
             Arrival::Webhook(number) if number == self.next => Ok(()),
             other => fail(format!("{other:?} came where the completion webhook was due")),
@@ -176,10 +151,7 @@ fn understand(path: &str, body: &[u8]) -> Option<Arrival> {
     }
     let number = path.strip_prefix("/done/")?.parse().ok()?;
     let event = &body[..body.len().min(48)];
-    event
-        .windows(16)
-        .any(|text| text == b"\"task.completed\"")
-        .then_some(Arrival::Webhook(number))
+    event.windows(16).any(|text| text == b"\"task.completed\"").then_some(Arrival::Webhook(number))
 }
 
 /// The id in the callback URL, which stands at the start of our bodies.

@@ -77,12 +77,7 @@ impl Lab {
     /// Makes the scratch folder.
     pub fn new(options: &Options) -> Outcome<Self> {
         let counts = if options.quick { Counts::QUICK } else { Counts::FULL };
-        Ok(Self {
-            scratch: Scratch::new()?,
-            counts,
-            binary: options.binary.clone(),
-            stores: AtomicU32::new(0),
-        })
+        Ok(Self { scratch: Scratch::new()?, counts, binary: options.binary.clone(), stores: AtomicU32::new(0) })
     }
 
     /// Starts the bare echo server.
@@ -97,9 +92,7 @@ impl Lab {
     pub async fn yardstick(&self) -> Outcome<Server> {
         let address = free_address()?;
         let mut command = Command::new(std::env::current_exe()?);
-        command
-            .args(["--serve-yardstick", &address.to_string()])
-            .arg(self.scratch.path.join("yardstick.data"));
+        command.args(["--serve-yardstick", &address.to_string()]).arg(self.scratch.path.join("yardstick.data"));
         Server::start(command, address, self.scratch.path.join("yardstick.log")).await
     }
 
@@ -131,21 +124,9 @@ impl Lab {
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ASYNCQUEUE_")) {
             command.env_remove(name);
         }
-        command
-            .env("ASYNCQUEUE_BOOTSTRAP_KEY", API_KEY)
-            .env("ASYNCQUEUE_SECRET_KEY", SECRET_KEY);
-        command
-            .arg("serve")
-            .arg("--database")
-            .arg(format!("sqlite:{}", database.display()));
-        command.args([
-            "--allow-target",
-            "127.0.0.0/8",
-            "--callback-rate-limit",
-            "0",
-            "--log",
-            "json",
-        ]);
+        command.env("ASYNCQUEUE_BOOTSTRAP_KEY", API_KEY).env("ASYNCQUEUE_SECRET_KEY", SECRET_KEY);
+        command.arg("serve").arg("--database").arg(format!("sqlite:{}", database.display()));
+        command.args(["--allow-target", "127.0.0.0/8", "--callback-rate-limit", "0", "--log", "json"]);
         command
     }
 }
@@ -180,18 +161,12 @@ pub struct Service {
 impl Service {
     /// How to address it with the key.
     pub fn door(&self) -> Door<'static> {
-        Door {
-            address: self.server.address,
-            key: Some(API_KEY),
-        }
+        Door { address: self.server.address, key: Some(API_KEY) }
     }
 
     /// How to address it as someone who has none.
     pub fn public_door(&self) -> Door<'static> {
-        Door {
-            address: self.server.address,
-            key: None,
-        }
+        Door { address: self.server.address, key: None }
     }
 
     /// How many tasks the service says are in `status`.

@@ -68,11 +68,7 @@ impl Client {
 
     /// Sends a load and shows every answer to `observe`.
     pub async fn run_observed(&mut self, load: Load, observe: Observe) -> Outcome<Samples> {
-        let job = Arc::new(Job {
-            load,
-            observe,
-            next: AtomicU32::new(0),
-        });
+        let job = Arc::new(Job { load, observe, next: AtomicU32::new(0) });
         let mut lanes = JoinSet::new();
         let started = Instant::now();
         for connection in self.connections.drain(..) {
@@ -117,10 +113,7 @@ async fn drive(mut connection: Connection, job: Arc<Job>) -> Outcome<(Connection
             template.fill(value);
         }
         let sent = Instant::now();
-        let answer = connection
-            .exchange(template.bytes())
-            .await
-            .map_err(|failure| failure.during(load.what))?;
+        let answer = connection.exchange(template.bytes()).await.map_err(|failure| failure.during(load.what))?;
         latencies.push(micros(sent.elapsed()));
         answer.expect(load.status, load.what)?;
         (job.observe)(number, &answer)?;

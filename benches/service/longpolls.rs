@@ -129,24 +129,12 @@ fn is_completed(body: &[u8]) -> bool {
 /// Sends every callback at its own time, whether or not the ones before it were answered.
 async fn resolve_at_pace(service: &Service, tasks: &[Waiting]) -> Outcome<Vec<Moment>> {
     let connections = Client::connect(service.server.address).await?.into_connections();
-    let due = Arc::new(Due {
-        tasks: tasks.to_vec(),
-        next: AtomicU32::new(0),
-        first: Instant::now(),
-    });
+    let due = Arc::new(Due { tasks: tasks.to_vec(), next: AtomicU32::new(0), first: Instant::now() });
     let mut lanes = JoinSet::new();
     for connection in connections {
-        lanes.spawn(resolve_when_due(
-            connection,
-            service.public_door().callback(),
-            Arc::clone(&due),
-        ));
+        lanes.spawn(resolve_when_due(connection, service.public_door().callback(), Arc::clone(&due)));
     }
-    Ok(patiently("a callback", join_all(lanes))
-        .await??
-        .into_iter()
-        .flatten()
-        .collect())
+    Ok(patiently("a callback", join_all(lanes)).await??.into_iter().flatten().collect())
 }
 
 /// The tasks to resolve, and when the first of them is due.
@@ -165,10 +153,7 @@ async fn resolve_when_due(mut connection: Connection, mut callback: Template, du
         };
         callback.fill(&waiting.callback_id);
         sleep_until(due.first + Duration::from_secs(1) * number / PACE).await;
-        sent.push(Moment {
-            task: number as usize,
-            at: Instant::now(),
-        });
+        sent.push(Moment { task: number as usize, at: Instant::now() });
         connection.exchange(callback.bytes()).await?.expect(200, "a callback")?;
     }
 }

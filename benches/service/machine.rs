@@ -24,18 +24,11 @@ pub fn ensure_descriptors(needed: u64) -> Outcome<()> {
         return Ok(());
     }
     if std::env::var_os(RAISED).is_some() {
-        return fail(format!(
-            "{needed} open files are needed and {soft} allowed; raise `ulimit -n`"
-        ));
+        return fail(format!("{needed} open files are needed and {soft} allowed; raise `ulimit -n`"));
     }
     let script = format!("ulimit -n {needed} 2>/dev/null; exec \"$0\" \"$@\"");
     let mut again = Command::new("sh");
-    again
-        .arg("-c")
-        .arg(script)
-        .arg(std::env::current_exe()?)
-        .args(std::env::args_os().skip(1))
-        .env(RAISED, "1");
+    again.arg("-c").arg(script).arg(std::env::current_exe()?).args(std::env::args_os().skip(1)).env(RAISED, "1");
     Err(again.exec().into())
 }
 
@@ -53,10 +46,7 @@ fn soft_descriptor_limit() -> u64 {
 pub fn describe(scratch: &Scratch) -> Outcome<Value> {
     let file_system = file_system_of(&scratch.path);
     if matches!(file_system.as_str(), "tmpfs" | "ramfs") {
-        return fail(format!(
-            "{} is in memory ({file_system}); durable writes need a disk",
-            scratch.path.display()
-        ));
+        return fail(format!("{} is in memory ({file_system}); durable writes need a disk", scratch.path.display()));
     }
     Ok(json!({
         "cpu": field(&read("/proc/cpuinfo"), "model name"),
@@ -91,15 +81,12 @@ fn file_system_of(path: &Path) -> String {
         Some((words.next()?, words.next()?))
     });
     let above = fields.filter(|(point, _)| path.starts_with(point));
-    above
-        .max_by_key(|(point, _)| point.len())
-        .map_or_else(|| "unknown".into(), |(_, kind)| kind.to_owned())
+    above.max_by_key(|(point, _)| point.len()).map_or_else(|| "unknown".into(), |(_, kind)| kind.to_owned())
 }
 
 fn field(text: &str, name: &str) -> String {
     let line = text.lines().find_map(|line| line.strip_prefix(name));
-    line.map_or("unknown", |rest| rest.trim_start_matches([' ', '\t', ':']).trim())
-        .to_owned()
+    line.map_or("unknown", |rest| rest.trim_start_matches([' ', '\t', ':']).trim()).to_owned()
 }
 
 fn read(path: &str) -> String {

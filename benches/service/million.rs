@@ -47,12 +47,7 @@ impl Million {
     }
 
     fn ratio(&self, rate: fn(&Rates) -> f64) -> f64 {
-        median(
-            self.large
-                .iter()
-                .zip(&self.small)
-                .map(|(large, small)| rate(large) / rate(small)),
-        )
+        median(self.large.iter().zip(&self.small).map(|(large, small)| rate(large) / rate(small)))
     }
 
     /// As it stands in the report.
@@ -84,10 +79,7 @@ pub async fn measure(lab: &Lab, rounds: u32) -> Outcome<Million> {
     eprintln!("million: making {waiting} waiting tasks");
     let (service, mut tasks) = service_with_waiting(lab, waiting).await?;
     let ready_seconds = service.server.ready_after.as_secs_f64();
-    eprintln!(
-        "million: ready {ready_seconds:.2} s after start, {:.0} MB",
-        service.server.peak_rss_mb()?
-    );
+    eprintln!("million: ready {ready_seconds:.2} s after start, {:.0} MB", service.server.peak_rss_mb()?);
     let (mut large, mut small) = (Vec::new(), Vec::new());
     for round in 1..=rounds {
         let (little, mut few) = service_with_waiting(lab, small_store).await?;
@@ -97,14 +89,7 @@ pub async fn measure(lab: &Lab, rounds: u32) -> Outcome<Million> {
         say(round, rounds, &large, &small);
     }
     let rss_mb = largest([service.server.peak_rss_mb()?]);
-    Ok(Million {
-        waiting,
-        small_store,
-        ready_seconds,
-        rss_mb,
-        large,
-        small,
-    })
+    Ok(Million { waiting, small_store, ready_seconds, rss_mb, large, small })
 }
 
 /// Creates as many tasks as the small store holds and resolves most of its waiting ones; the same on either store.

@@ -36,15 +36,8 @@ pub enum Section {
 
 impl Section {
     /// All of them.
-    const ALL: [Self; 7] = [
-        Self::Echo,
-        Self::Yardstick,
-        Self::Create,
-        Self::Resolve,
-        Self::Cycle,
-        Self::Million,
-        Self::LongPolls,
-    ];
+    const ALL: [Self; 7] =
+        [Self::Echo, Self::Yardstick, Self::Create, Self::Resolve, Self::Cycle, Self::Million, Self::LongPolls];
 
     /// The name on the command line and in the report.
     pub const fn name(self) -> &'static str {
@@ -105,11 +98,7 @@ impl Options {
 
     /// Open files that the chosen sections need, in this process and in the service each.
     pub fn descriptors_needed(&self) -> u64 {
-        if self.runs(Section::LongPolls) && !self.quick {
-            11_000
-        } else {
-            1_000
-        }
+        if self.runs(Section::LongPolls) && !self.quick { 11_000 } else { 1_000 }
     }
 }
 
@@ -129,10 +118,7 @@ pub fn parse(mut arguments: impl Iterator<Item = String>) -> Outcome<Command> {
             "--serve-echo" => return Ok(Command::ServeEcho(address(&argument, &mut arguments)?)),
             "--serve-yardstick" => {
                 let address = address(&argument, &mut arguments)?;
-                return Ok(Command::ServeYardstick(
-                    address,
-                    value(&argument, &mut arguments)?.into(),
-                ));
+                return Ok(Command::ServeYardstick(address, value(&argument, &mut arguments)?.into()));
             }
             "--help" | "-h" => return Ok(Command::Help),
             _ => return fail(format!("unknown argument {argument:?}\n{USAGE}")),
@@ -140,32 +126,20 @@ pub fn parse(mut arguments: impl Iterator<Item = String>) -> Outcome<Command> {
     }
     let rounds = rounds.unwrap_or(if quick { 3 } else { 5 });
     let sections = only.unwrap_or_else(|| usual_sections(quick));
-    Ok(Command::Measure(Options {
-        quick,
-        json,
-        rounds,
-        binary,
-        sections,
-    }))
+    Ok(Command::Measure(Options { quick, json, rounds, binary, sections }))
 }
 
 fn usual_sections(quick: bool) -> Vec<Section> {
-    Section::ALL
-        .into_iter()
-        .filter(|section| !(quick && section.is_long()))
-        .collect()
+    Section::ALL.into_iter().filter(|section| !(quick && section.is_long())).collect()
 }
 
 fn value(name: &str, arguments: &mut impl Iterator<Item = String>) -> Outcome<String> {
-    arguments
-        .next()
-        .ok_or_else(|| Failure(format!("{name} needs a value\n{USAGE}")))
+    arguments.next().ok_or_else(|| Failure(format!("{name} needs a value\n{USAGE}")))
 }
 
 fn address(name: &str, arguments: &mut impl Iterator<Item = String>) -> Outcome<SocketAddr> {
     let text = value(name, arguments)?;
-    text.parse()
-        .map_err(|_| Failure(format!("{name} needs an address, not {text:?}")))
+    text.parse().map_err(|_| Failure(format!("{name} needs an address, not {text:?}")))
 }
 
 fn rounds_of(text: &str) -> Outcome<u32> {

@@ -39,19 +39,9 @@ impl Server {
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         let started = Instant::now();
         let name = command.get_program().display().to_string();
-        let child = command
-            .spawn()
-            .map_err(|error| Failure(format!("{name} cannot be started: {error}")))?;
-        let mut server = Self {
-            child,
-            log,
-            address,
-            ready_after: Duration::ZERO,
-        };
-        server
-            .wait_until_ready(started)
-            .await
-            .map_err(|failure| failure.during(&name))?;
+        let child = command.spawn().map_err(|error| Failure(format!("{name} cannot be started: {error}")))?;
+        let mut server = Self { child, log, address, ready_after: Duration::ZERO };
+        server.wait_until_ready(started).await.map_err(|failure| failure.during(&name))?;
         server.ready_after = started.elapsed();
         Ok(server)
     }
@@ -65,11 +55,7 @@ impl Server {
                 return fail(format!("ended before it was ready ({status}){}", tail(&self.log)));
             }
             if started.elapsed() > START_PATIENCE {
-                return fail(format!(
-                    "not ready after {} s{}",
-                    START_PATIENCE.as_secs(),
-                    tail(&self.log)
-                ));
+                return fail(format!("not ready after {} s{}", START_PATIENCE.as_secs(), tail(&self.log)));
             }
             sleep(Duration::from_millis(2)).await;
         }
@@ -93,12 +79,9 @@ impl Server {
     /// The most memory that was ever resident, in megabytes.
     pub fn peak_rss_mb(&self) -> Outcome<f64> {
         let status = self.proc_file("status")?;
-        let kib = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix("kB"));
+        let kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix("kB"));
         let kib = kib.and_then(|text| text.trim().parse::<u32>().ok());
-        kib.map(|kib| f64::from(kib) / 1024.0)
-            .ok_or_else(|| Failure("no VmHWM in /proc".into()))
+        kib.map(|kib| f64::from(kib) / 1024.0).ok_or_else(|| Failure("no VmHWM in /proc".into()))
     }
 
     fn proc_file(&self, name: &str) -> Outcome<String> {
@@ -120,10 +103,7 @@ async fn is_ready(address: SocketAddr) -> bool {
     let Ok(mut connection) = Connection::open(address).await else {
         return false;
     };
-    connection
-        .exchange(request.as_bytes())
-        .await
-        .is_ok_and(|answer| answer.status == 200)
+    connection.exchange(request.as_bytes()).await.is_ok_and(|answer| answer.status == 200)
 }
 
 /// The last lines of a log, ready to follow a message.
@@ -131,9 +111,5 @@ fn tail(log: &Path) -> String {
     let text = std::fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     let last = &lines[lines.len().saturating_sub(5)..];
-    if last.is_empty() {
-        String::new()
-    } else {
-        format!("\n  its last words:\n  {}", last.join("\n  "))
-    }
+    if last.is_empty() { String::new() } else { format!("\n  its last words:\n  {}", last.join("\n  ")) }
 }

@@ -35,18 +35,13 @@ pub fn serve_echo(address: SocketAddr) -> Outcome<()> {
 pub fn serve_yardstick(address: SocketAddr, path: &Path) -> Outcome<()> {
     let file = preallocated(path)?;
     let (appends, queue) = mpsc::channel(GROUP);
-    std::thread::Builder::new()
-        .name("log".into())
-        .spawn(move || write_groups(&file, queue))?;
+    std::thread::Builder::new().name("log".into()).spawn(move || write_groups(&file, queue))?;
     serve(address, Router::new().route("/", post(append)).with_state(appends))
 }
 
 fn serve(address: SocketAddr, router: Router) -> Outcome<()> {
     let router = router.route("/readyz", get(async || "ready"));
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?
-        .block_on(accept(address, router))
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(accept(address, router))
 }
 
 async fn accept(address: SocketAddr, router: Router) -> Outcome<()> {
@@ -56,11 +51,7 @@ async fn accept(address: SocketAddr, router: Router) -> Outcome<()> {
         stream.set_nodelay(true)?;
         let service = TowerToHyperService::new(router.clone());
         // A connection's end is the client's business.
-        tokio::spawn(
-            http1::Builder::new()
-                .timer(TokioTimer::new())
-                .serve_connection(TokioIo::new(stream), service),
-        );
+        tokio::spawn(http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service));
     }
 }
 
@@ -72,12 +63,7 @@ struct Append {
 
 async fn append(State(appends): State<mpsc::Sender<Append>>, body: Bytes) -> Result<Bytes, StatusCode> {
     let (durable, written) = oneshot::channel();
-    let queued = appends
-        .send(Append {
-            body: body.clone(),
-            durable,
-        })
-        .await;
+    let queued = appends.send(Append { body: body.clone(), durable }).await;
     queued.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
     written.await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
     Ok(body)
@@ -114,12 +100,7 @@ fn write_durably(file: &File, bytes: &[u8], offset: &mut u64) -> std::io::Result
 
 /// Opens the log, written full of zeros once, so that its blocks exist.
 fn preallocated(path: &Path) -> Outcome<File> {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)?;
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
     if file.metadata()?.len() == LOG_BYTES {
         return Ok(file);
     }

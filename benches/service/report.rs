@@ -31,25 +31,19 @@ pub struct Row {
 impl Row {
     /// A row without a round.
     pub const fn new(name: &'static str) -> Self {
-        Self {
-            name,
-            rounds: Vec::new(),
-            ratios: Vec::new(),
-        }
+        Self { name, rounds: Vec::new(), ratios: Vec::new() }
     }
 
     /// Adds a round and, where it is known already, its ratio to the yardstick of the same round.
     pub fn add(&mut self, measured: Measured, yardstick: Option<f64>) {
         self.rounds.push(measured);
-        self.ratios
-            .extend(yardstick.map(|yardstick| measured.throughput / yardstick));
+        self.ratios.extend(yardstick.map(|yardstick| measured.throughput / yardstick));
     }
 
     /// Adds the last round's ratio if it is still missing.
     pub fn complete_ratio(&mut self, yardstick: f64) {
         if self.ratios.len() < self.rounds.len() {
-            self.ratios
-                .extend(self.rounds.last().map(|round| round.throughput / yardstick));
+            self.ratios.extend(self.rounds.last().map(|round| round.throughput / yardstick));
         }
     }
 
@@ -107,23 +101,14 @@ struct Target {
 
 impl Target {
     fn met(&self) -> bool {
-        if self.at_least {
-            self.value >= self.limit
-        } else {
-            self.value <= self.limit
-        }
+        if self.at_least { self.value >= self.limit } else { self.value <= self.limit }
     }
 }
 
 impl Report {
     /// An empty one.
     pub const fn new(machine: Value) -> Self {
-        Self {
-            machine,
-            rows: Vec::new(),
-            million: None,
-            long_polls: None,
-        }
+        Self { machine, rows: Vec::new(), million: None, long_polls: None }
     }
 
     /// The object that `--json` prints.
@@ -144,30 +129,16 @@ impl Report {
 
     fn targets(&self) -> Vec<Target> {
         let mut targets = Vec::new();
-        let ratios = [
-            ("createRatio", "create", 0.5),
-            ("resolveRatio", "resolve", 0.5),
-            ("cycleRatio", "cycle", 0.12),
-        ];
+        let ratios = [("createRatio", "create", 0.5), ("resolveRatio", "resolve", 0.5), ("cycleRatio", "cycle", 0.12)];
         for (name, row, limit) in ratios {
             let value = self.row(row).and_then(Row::ratio);
-            targets.extend(value.map(|value| Target {
-                name,
-                value,
-                limit,
-                at_least: true,
-            }));
+            targets.extend(value.map(|value| Target { name, value, limit, at_least: true }));
         }
         if let Some(yardstick) = self.row("yardstick") {
             let limit = f64::max(20.0, 2.0 * yardstick.p99_ms());
             for (name, row) in [("createP99Ms", "create"), ("resolveP99Ms", "resolve")] {
                 let value = self.row(row).map(Row::p99_ms);
-                targets.extend(value.map(|value| Target {
-                    name,
-                    value,
-                    limit,
-                    at_least: false,
-                }));
+                targets.extend(value.map(|value| Target { name, value, limit, at_least: false }));
             }
         }
         targets.extend(self.million.iter().flat_map(million_targets));
@@ -178,57 +149,24 @@ impl Report {
 
 fn million_targets(million: &Million) -> [Target; 4] {
     [
-        Target {
-            name: "millionRssMb",
-            value: million.rss_mb(),
-            limit: 200.0,
-            at_least: false,
-        },
-        Target {
-            name: "millionReadySeconds",
-            value: million.ready_seconds(),
-            limit: 2.0,
-            at_least: false,
-        },
-        Target {
-            name: "millionCreateRatio",
-            value: million.create_ratio(),
-            limit: 0.8,
-            at_least: true,
-        },
-        Target {
-            name: "millionResolveRatio",
-            value: million.resolve_ratio(),
-            limit: 0.8,
-            at_least: true,
-        },
+        Target { name: "millionRssMb", value: million.rss_mb(), limit: 200.0, at_least: false },
+        Target { name: "millionReadySeconds", value: million.ready_seconds(), limit: 2.0, at_least: false },
+        Target { name: "millionCreateRatio", value: million.create_ratio(), limit: 0.8, at_least: true },
+        Target { name: "millionResolveRatio", value: million.resolve_ratio(), limit: 0.8, at_least: true },
     ]
 }
 
 fn long_poll_targets(polls: &LongPolls) -> [Target; 2] {
     [
-        Target {
-            name: "longPollsRssMb",
-            value: polls.rss_mb(),
-            limit: 300.0,
-            at_least: false,
-        },
-        Target {
-            name: "longPollsWokenP99Ms",
-            value: polls.woken_p99_ms(),
-            limit: 50.0,
-            at_least: false,
-        },
+        Target { name: "longPollsRssMb", value: polls.rss_mb(), limit: 300.0, at_least: false },
+        Target { name: "longPollsWokenP99Ms", value: polls.woken_p99_ms(), limit: 50.0, at_least: false },
     ]
 }
 
 fn target_to_json(target: &Target) -> (String, Value) {
     let bound = if target.at_least { "atLeast" } else { "atMost" };
     let met = target.met();
-    (
-        target.name.to_owned(),
-        json!({ "value": rounded(target.value), bound: rounded(target.limit), "met": met }),
-    )
+    (target.name.to_owned(), json!({ "value": rounded(target.value), bound: rounded(target.limit), "met": met }))
 }
 
 /// Three decimals are more than any of these numbers can bear.
@@ -239,22 +177,14 @@ fn rounded(value: f64) -> f64 {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.rows.is_empty() {
-            writeln!(
-                f,
-                "\nrow            ops/s    p50 ms    p99 ms   CPU µs/op    RSS MB    ratio"
-            )?;
+            writeln!(f, "\nrow            ops/s    p50 ms    p99 ms   CPU µs/op    RSS MB    ratio")?;
         }
         for row in &self.rows {
-            let ratio = row
-                .ratio()
-                .map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.3}"));
+            let ratio = row.ratio().map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.3}"));
             let Row { name, .. } = row;
             let (rate, p50, p99) = (row.throughput(), row.p50_ms(), row.p99_ms());
             let (cpu, rss) = (row.cpu_us(), row.rss_mb());
-            writeln!(
-                f,
-                "{name:<10} {rate:>9.0} {p50:>9.2} {p99:>9.2} {cpu:>11.1} {rss:>9.1} {ratio:>8}"
-            )?;
+            writeln!(f, "{name:<10} {rate:>9.0} {p50:>9.2} {p99:>9.2} {cpu:>11.1} {rss:>9.1} {ratio:>8}")?;
         }
         writeln!(f)?;
         for target in self.targets() {

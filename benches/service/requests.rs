@@ -21,22 +21,13 @@ pub struct Template {
 impl Template {
     /// A request that is always the same.
     pub fn fixed(request: String) -> Self {
-        Self {
-            bytes: request.into_bytes(),
-            gaps: Vec::new(),
-        }
+        Self { bytes: request.into_bytes(), gaps: Vec::new() }
     }
 
     /// A request with a gap wherever `marker` stands.
     pub fn with_gaps(request: String, marker: &str) -> Self {
-        let gaps = request
-            .match_indices(marker)
-            .map(|(at, _)| at..at + marker.len())
-            .collect();
-        Self {
-            bytes: request.into_bytes(),
-            gaps,
-        }
+        let gaps = request.match_indices(marker).map(|(at, _)| at..at + marker.len()).collect();
+        Self { bytes: request.into_bytes(), gaps }
     }
 
     /// Writes `value`, which is as long as the marker was, into every gap.
@@ -65,11 +56,7 @@ impl Door<'_> {
     /// A POST of JSON.
     pub fn post(&self, path: &str, body: &str) -> String {
         let mut request = self.head("POST", path);
-        let _ = write!(
-            request,
-            "Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
+        let _ = write!(request, "Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len());
         request
     }
 
@@ -100,10 +87,7 @@ pub fn delayed_task() -> String {
     let due = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1);
     let due = due.strftime("%Y-%m-%dT%H:%M:%S%.3fZ");
     let head = format!(r#"{{"targetUrl":"http://127.0.0.1:9999/v1/predictions","delayUntil":"{due}","#);
-    padded(
-        &(head + r#""headers":{"Content-Type":"application/json"},"body":"{\"prompt\":\""#),
-        r#"\"}"}"#,
-    )
+    padded(&(head + r#""headers":{"Content-Type":"application/json"},"body":"{\"prompt\":\""#), r#"\"}"}"#)
 }
 
 /// A task whose whole life is measured: its number stands in both of its URLs.

@@ -12,13 +12,7 @@ use crate::seed::{service_with_waiting, take_callbacks};
 use crate::stats::{Samples, percentile_ms};
 
 /// The rows in the order in which they run and are shown.
-const ROWS: [Section; 5] = [
-    Section::Echo,
-    Section::Yardstick,
-    Section::Create,
-    Section::Resolve,
-    Section::Cycle,
-];
+const ROWS: [Section; 5] = [Section::Echo, Section::Yardstick, Section::Create, Section::Resolve, Section::Cycle];
 
 /// One row in one round.
 #[derive(Clone, Copy, Debug)]
@@ -55,9 +49,7 @@ pub async fn measure_all(lab: &Lab, options: &Options) -> Outcome<Vec<Row>> {
     for round in 1..=options.rounds {
         let mut yardstick = None;
         for (section, row) in chosen.iter().zip(&mut rows) {
-            let measured = measure(lab, *section)
-                .await
-                .map_err(|failure| failure.during(section.name()))?;
+            let measured = measure(lab, *section).await.map_err(|failure| failure.during(section.name()))?;
             eprintln!(
                 "round {round}/{}: {:<10} {:>8.0} ops/s, p50 {:.2} ms, p99 {:.2} ms, {:.0} µs CPU, {:.0} MB",
                 options.rounds,
@@ -98,40 +90,23 @@ pub const fn warm_up(count: u32) -> u32 {
 }
 
 async fn reference(server: &Server, what: &'static str, count: u32) -> Outcome<Measured> {
-    let door = Door {
-        address: server.address,
-        key: None,
-    };
+    let door = Door { address: server.address, key: None };
     let template = Template::fixed(door.post("/", &delayed_task()));
-    let load = |count| Load {
-        what,
-        template: template.clone(),
-        fills: Vec::new(),
-        count,
-        status: 200,
-    };
+    let load = |count| Load { what, template: template.clone(), fills: Vec::new(), count, status: 200 };
     measure_loads(server, load(warm_up(count)), load(count)).await
 }
 
 async fn create(lab: &Lab, count: u32) -> Outcome<Measured> {
     let service = lab.service().await?;
     let measured = create_on(&service, count).await?;
-    service
-        .wait_for_total("delayed", count + warm_up(count), std::time::Duration::ZERO)
-        .await?;
+    service.wait_for_total("delayed", count + warm_up(count), std::time::Duration::ZERO).await?;
     Ok(measured)
 }
 
 /// Creates tasks that are not due, after a warm-up.
 pub async fn create_on(service: &Service, count: u32) -> Outcome<Measured> {
     let template = Template::fixed(service.door().post("/v1/tasks", &delayed_task()));
-    let load = |count| Load {
-        what: "a creation",
-        template: template.clone(),
-        fills: Vec::new(),
-        count,
-        status: 201,
-    };
+    let load = |count| Load { what: "a creation", template: template.clone(), fills: Vec::new(), count, status: 201 };
     measure_loads(&service.server, load(warm_up(count)), load(count)).await
 }
 
@@ -139,9 +114,7 @@ async fn resolve(lab: &Lab, count: u32) -> Outcome<Measured> {
     let (service, mut tasks) = service_with_waiting(lab, count + warm_up(count)).await?;
     let warm = take_callbacks(&mut tasks, warm_up(count))?;
     let measured = resolve_on(&service, warm, take_callbacks(&mut tasks, count)?).await?;
-    service
-        .wait_for_total("completed", count + warm_up(count), std::time::Duration::ZERO)
-        .await?;
+    service.wait_for_total("completed", count + warm_up(count), std::time::Duration::ZERO).await?;
     Ok(measured)
 }
 
@@ -150,13 +123,7 @@ pub async fn resolve_on(service: &Service, warm: Vec<String>, ids: Vec<String>) 
     let template = service.public_door().callback();
     let load = |fills: Vec<String>| {
         let count = u32::try_from(fills.len()).unwrap_or(u32::MAX);
-        Load {
-            what: "a callback",
-            template: template.clone(),
-            fills,
-            count,
-            status: 200,
-        }
+        Load { what: "a callback", template: template.clone(), fills, count, status: 200 }
     };
     measure_loads(&service.server, load(warm), load(ids)).await
 }
@@ -166,9 +133,5 @@ async fn measure_loads(server: &Server, warm: Load, load: Load) -> Outcome<Measu
     client.run(warm).await.map_err(|failure| server.explain(failure))?;
     let before = server.cpu_micros()?;
     let samples = client.run(load).await.map_err(|failure| server.explain(failure))?;
-    Ok(Measured::new(
-        samples,
-        server.cpu_micros()? - before,
-        server.peak_rss_mb()?,
-    ))
+    Ok(Measured::new(samples, server.cpu_micros()? - before, server.peak_rss_mb()?))
 }

@@ -35,10 +35,7 @@ impl Answer<'_> {
             return Ok(());
         }
         let body = String::from_utf8_lossy(&self.body[..self.body.len().min(300)]);
-        fail(format!(
-            "{what} was answered {} instead of {status}: {body}",
-            self.status
-        ))
+        fail(format!("{what} was answered {} instead of {status}: {body}", self.status))
     }
 }
 
@@ -51,10 +48,7 @@ impl Connection {
     /// Takes a connection that someone else made.
     pub fn over(stream: TcpStream) -> Outcome<Self> {
         stream.set_nodelay(true)?;
-        Ok(Self {
-            stream,
-            buffer: vec![0; ROOM],
-        })
+        Ok(Self { stream, buffer: vec![0; ROOM] })
     }
 
     /// Sends a rendered request and reads its answer.
@@ -63,10 +57,7 @@ impl Connection {
         let Some((status, head, end)) = self.receive(answer_head).await? else {
             return fail("the server closed a connection instead of answering");
         };
-        Ok(Answer {
-            status,
-            body: &self.buffer[head..end],
-        })
+        Ok(Answer { status, body: &self.buffer[head..end] })
     }
 
     /// Writes bytes.
@@ -88,11 +79,7 @@ impl Connection {
         let head = loop {
             let read = self.fill(filled).await?;
             if read == 0 {
-                return if filled == 0 {
-                    Ok(None)
-                } else {
-                    fail("a connection was closed in the middle of a message")
-                };
+                return if filled == 0 { Ok(None) } else { fail("a connection was closed in the middle of a message") };
             }
             filled += read;
             if let Some(head) = parse(&self.buffer[..filled])? {
@@ -134,11 +121,7 @@ fn answer_head(bytes: &[u8]) -> Outcome<Option<Head<u16>>> {
         return Ok(None);
     };
     let start = answer.code.unwrap_or_default();
-    Ok(Some(Head {
-        start,
-        length,
-        content_length: content_length(answer.headers)?,
-    }))
+    Ok(Some(Head { start, length, content_length: content_length(answer.headers)? }))
 }
 
 fn request_head(bytes: &[u8]) -> Outcome<Option<Head<String>>> {
@@ -148,11 +131,7 @@ fn request_head(bytes: &[u8]) -> Outcome<Option<Head<String>>> {
         return Ok(None);
     };
     let start = request.path.unwrap_or_default().to_owned();
-    Ok(Some(Head {
-        start,
-        length,
-        content_length: content_length(request.headers)?,
-    }))
+    Ok(Some(Head { start, length, content_length: content_length(request.headers)? }))
 }
 
 /// The body's length; none announced means no body, since nothing here is ever chunked.
@@ -160,9 +139,7 @@ fn content_length(fields: &[httparse::Header<'_>]) -> Outcome<usize> {
     for field in fields {
         if field.name.eq_ignore_ascii_case("content-length") {
             let digits = std::str::from_utf8(field.value).unwrap_or_default();
-            return digits
-                .parse()
-                .or_else(|_| fail(format!("content-length is {digits:?}")));
+            return digits.parse().or_else(|_| fail(format!("content-length is {digits:?}")));
         }
         if field.name.eq_ignore_ascii_case("transfer-encoding") {
             return fail("a message came chunked; every body here has a length");

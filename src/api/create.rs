@@ -58,23 +58,13 @@ pub async fn retry(
     store(&api, &team, Asked { request, host, policy: before.task.policy, priority: before.task.priority }, None).await
 }
 
-async fn store(
-    api: &Api,
-    team: &Team,
-    asked: Asked,
-    idempotency: Option<Idempotency>,
-) -> Result<Response, Problem> {
+async fn store(api: &Api, team: &Team, asked: Asked, idempotency: Option<Idempotency>) -> Result<Response, Problem> {
     let key_number = api.keyring.current();
     loop {
         let (id, now) = api.ids.make();
         let task = Task::new(id, team.id, asked.priority, asked.policy, asked.request.delay_until, now);
-        let new = NewTask {
-            task: task.clone(),
-            request: asked.request.clone(),
-            host: asked.host,
-            key_number,
-            idempotency,
-        };
+        let new =
+            NewTask { task: task.clone(), request: asked.request.clone(), host: asked.host, key_number, idempotency };
         match api.store.create(new).await {
             Ok(Created::New) => {
                 let record = fresh(task, asked.request, key_number);
@@ -104,9 +94,8 @@ async fn replay(api: &Api, team: &Team, id: TaskId) -> Result<Response, Problem>
 }
 
 fn answer(api: &Api, team: &Team, status: StatusCode, record: &TaskRecord) -> Response {
-    let credential = |wanted: bool, kind| {
-        wanted.then(|| api.keyring.derive(kind, record.task.id, record.key_number)).flatten()
-    };
+    let credential =
+        |wanted: bool, kind| wanted.then(|| api.keyring.derive(kind, record.task.id, record.key_number)).flatten();
     let callback_id = credential(record.task.policy.callback, Kind::Callback);
     let signal_token = credential(record.task.policy.signal, Kind::Signal);
     let callback_url = callback_id.as_ref().map(|id| format!("{}{id}", api.callback_base));
@@ -115,7 +104,9 @@ fn answer(api: &Api, team: &Team, status: StatusCode, record: &TaskRecord) -> Re
 }
 
 fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
-    let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
+    let Some(value) = headers.get(header::CONTENT_TYPE) else {
+        return Ok(());
+    };
     let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
     if essence.eq_ignore_ascii_case("application/json") {
         return Ok(());
@@ -164,4 +155,3 @@ fn host_id(authority: &str) -> HostId {
     number.copy_from_slice(&digest[..8]);
     HostId(i64::from_be_bytes(number))
 }
-

@@ -135,10 +135,14 @@ impl<'f, 'a> Reader<'f, 'a> {
 
     /// A number of seconds within bounds, as milliseconds; fractions of a millisecond are dropped.
     pub fn seconds(&mut self, field: &str, default_ms: i64, bounds_ms: std::ops::RangeInclusive<i64>) -> i64 {
-        let Some(text) = self.fields.raw(field) else { return default_ms };
+        let Some(text) = self.fields.raw(field) else {
+            return default_ms;
+        };
         let (least, most) = (millis_to_seconds(*bounds_ms.start()), millis_to_seconds(*bounds_ms.end()));
         let wanted = format!("a number of seconds from {least} to {most}");
-        let Some(seconds) = self.parsed::<f64>(field, text, &wanted) else { return default_ms };
+        let Some(seconds) = self.parsed::<f64>(field, text, &wanted) else {
+            return default_ms;
+        };
         #[expect(clippy::cast_precision_loss, reason = "30 days of milliseconds are exact in a double")]
         let within = seconds * 1000.0 >= *bounds_ms.start() as f64 && seconds * 1000.0 <= *bounds_ms.end() as f64;
         if !within {

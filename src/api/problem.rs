@@ -61,7 +61,8 @@ impl Problem {
     }
 
     fn unavailable() -> Self {
-        let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "The service cannot store or read just now; try again");
+        let problem =
+            Self::new(StatusCode::SERVICE_UNAVAILABLE, "The service cannot store or read just now; try again");
         Self { retry_after: Some(1), ..problem }
     }
 }

@@ -90,7 +90,9 @@ mod tests {
 
     #[test]
     fn what_is_no_signal_is_refused() {
-        for text in ["", "[]", "{}", r#"{"status":"done"}"#, r#"{"status":"failed","error":1}"#, r#"{"status":"failed","x":1}"#] {
+        for text in
+            ["", "[]", "{}", r#"{"status":"done"}"#, r#"{"status":"failed","error":1}"#, r#"{"status":"failed","x":1}"#]
+        {
             assert!(parse(text.as_bytes()).is_err(), "{text}");
         }
     }

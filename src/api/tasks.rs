@@ -227,7 +227,8 @@ mod tests {
 
     #[test]
     fn wait_is_a_whole_number_and_at_most_25() {
-        let seconds = |query: &str| wait(&format!("/v1/tasks/x?{query}").parse().unwrap()).map(|wait| wait.as_secs()).ok();
+        let seconds =
+            |query: &str| wait(&format!("/v1/tasks/x?{query}").parse().unwrap()).map(|wait| wait.as_secs()).ok();
         assert_eq!(seconds("wait=0"), Some(0));
         assert_eq!(seconds("wait=7"), Some(7));
         assert_eq!(seconds("wait=26"), Some(25));

@@ -8,9 +8,9 @@ use http::StatusCode;
 use serde::Serialize;
 use tokio::time::Instant;
 
+use super::Api;
 use super::answer::json;
 use super::problem::Problem;
-use super::Api;
 use crate::net::limit::SlidingLog;
 use crate::store::StoreError;
 use crate::task::{self, Event, Payload, Refusal, Task, TaskId, Why};
@@ -45,8 +45,7 @@ impl Api {
     pub fn admit(&self, log: &SlidingLog, source: Option<IpAddr>) -> Result<(), Problem> {
         let Some(source) = source else { return Ok(()) };
         let now = Instant::now();
-        let admitted =
-            if self.limits.count_refused_only { log.peek(source, now) } else { log.check(source, now) };
+        let admitted = if self.limits.count_refused_only { log.peek(source, now) } else { log.check(source, now) };
         admitted.map_err(|wait| Problem::too_many(wait.0))
     }
 
@@ -68,7 +67,13 @@ impl Api {
     }
 
     /// Tells the store, and answers with the task as it is then.
-    pub async fn tell(&self, id: TaskId, event: Event, body: Option<Bytes>, words: &Words) -> Result<Response, Problem> {
+    pub async fn tell(
+        &self,
+        id: TaskId,
+        event: Event,
+        body: Option<Bytes>,
+        words: &Words,
+    ) -> Result<Response, Problem> {
         let payload = body.map(Payload::told);
         let told = self.store.transition(id, event, payload.clone(), self.clock.now()).await;
         let task = told.map_err(|error| words.problem(error))?;

@@ -231,16 +231,10 @@ impl EventView {
                 next_attempt_at: next_attempt_at.map(Iso),
                 ..view
             },
-            Entry::WebhookAttempted { attempt, status_code, error, next_attempt_at } => Self {
-                attempt: Some(attempt),
-                status_code,
-                error,
-                next_attempt_at: next_attempt_at.map(Iso),
-                ..view
-            },
-            Entry::Waiting { deadline } | Entry::Polling { deadline } => {
-                Self { deadline: Some(Iso(deadline)), ..view }
+            Entry::WebhookAttempted { attempt, status_code, error, next_attempt_at } => {
+                Self { attempt: Some(attempt), status_code, error, next_attempt_at: next_attempt_at.map(Iso), ..view }
             }
+            Entry::Waiting { deadline } | Entry::Polling { deadline } => Self { deadline: Some(Iso(deadline)), ..view },
             Entry::Ended { error, .. } => Self { error, ..view },
         }
     }

@@ -120,8 +120,7 @@ impl Hub {
 pub async fn open(config: &Config, surroundings: &Surroundings) -> Result<Opened, String> {
     let Database::Sqlite(database) = &config.database;
     let hub = Arc::new(Hub::new());
-    let options =
-        sqlite::Options { path: database.clone(), observer: hub.clone(), fatal: surroundings.fatal.clone() };
+    let options = sqlite::Options { path: database.clone(), observer: hub.clone(), fatal: surroundings.fatal.clone() };
     let store = Sqlite::open(options).map_err(in_words)?;
     let keyring = secrets::unlock(config, database, &store).await?;
     let store: Arc<dyn Store> = Arc::new(store);
@@ -200,14 +199,10 @@ impl App {
             wake: opened.hub.deliver.clone(),
             max_in_flight: config.max_deliveries,
         };
-        let timers = Timers {
-            store: opened.store.clone(),
-            clock: around.clock.clone(),
-            alarm: opened.hub.alarm.clone(),
-        };
+        let timers =
+            Timers { store: opened.store.clone(), clock: around.clock.clone(), alarm: opened.hub.alarm.clone() };
         timers.put_off_missed().await.map_err(in_words)?;
-        let retention =
-            Retention { store: opened.store.clone(), clock: around.clock.clone(), keep: config.retention };
+        let retention = Retention { store: opened.store.clone(), clock: around.clock.clone(), keep: config.retention };
         self.tasks.spawn(Arc::new(dispatcher).run(self.stop.clone(), self.give_up.clone()));
         self.tasks.spawn(Arc::new(deliverer).run(self.stop.clone(), self.give_up.clone()));
         self.tasks.spawn(timers.run(self.stop.clone()));

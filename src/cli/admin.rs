@@ -55,7 +55,8 @@ fn key() -> Command {
 }
 
 fn backup() -> Command {
-    let path = Arg::new("PATH").required(true).value_parser(value_parser!(PathBuf)).help("A file that does not exist yet");
+    let path =
+        Arg::new("PATH").required(true).value_parser(value_parser!(PathBuf)).help("A file that does not exist yet");
     with_store(Command::new("backup").about("Copy the store to a new file, also while the service runs").arg(path))
 }
 

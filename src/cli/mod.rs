@@ -121,7 +121,8 @@ async fn perform(config: &Config, act: crate::admin::Act) -> Result<crate::admin
     if app::in_use(path) {
         let socket = app::socket::path_for(path);
         let asked = app::socket::ask(&socket, &act).await;
-        return asked.map_err(|error| format!("the running service cannot be reached at {}: {error}", socket.display()));
+        return asked
+            .map_err(|error| format!("the running service cannot be reached at {}: {error}", socket.display()));
     }
     let opened = app::open(config, &surroundings()).await?;
     Ok(opened.admin.perform(act).await)

@@ -18,16 +18,8 @@ pub fn args() -> Vec<Arg> {
 }
 
 fn arg(setting: &'static Setting) -> Arg {
-    let action = if setting.repeatable {
-        ArgAction::Append
-    } else {
-        ArgAction::Set
-    };
-    Arg::new(setting.name)
-        .long(setting.name)
-        .value_name(setting.form)
-        .action(action)
-        .help(help(setting))
+    let action = if setting.repeatable { ArgAction::Append } else { ArgAction::Set };
+    Arg::new(setting.name).long(setting.name).value_name(setting.form).action(action).help(help(setting))
 }
 
 fn help(setting: &Setting) -> String {
@@ -55,11 +47,7 @@ impl FlagValues {
         let values = SETTINGS
             .iter()
             .filter_map(|setting| given(setting).map(|values| (setting.name, values.cloned().collect())));
-        Self {
-            config,
-            values: values.collect(),
-            defaults: BTreeMap::new(),
-        }
+        Self { config, values: values.collect(), defaults: BTreeMap::new() }
     }
 
     /// Changes a default: how a subcommand brings its own. Every source still wins over it; unknown names are ignored.

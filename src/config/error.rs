@@ -51,11 +51,7 @@ pub struct Problem {
 
 impl Problem {
     pub(super) fn new(origin: Origin, message: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self {
-            origin,
-            message: message.into(),
-            advice: advice.into(),
-        }
+        Self { origin, message: message.into(), advice: advice.into() }
     }
 }
 
@@ -85,13 +81,7 @@ impl ConfigError {
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.problems.len();
-        write!(
-            f,
-            "the configuration has {count} problem{}:",
-            if count == 1 { "" } else { "s" }
-        )?;
-        self.problems
-            .iter()
-            .try_for_each(|problem| write!(f, "\n  - {problem}"))
+        write!(f, "the configuration has {count} problem{}:", if count == 1 { "" } else { "s" })?;
+        self.problems.iter().try_for_each(|problem| write!(f, "\n  - {problem}"))
     }
 }

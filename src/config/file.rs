@@ -37,11 +37,7 @@ impl File<'_> {
     fn origin(self, at: usize, key: &str) -> Origin {
         let before = self.text.as_bytes().iter().take(at);
         let line = 1 + before.filter(|byte| **byte == b'\n').count();
-        Origin::File {
-            path: self.path.to_owned(),
-            line,
-            key: key.to_owned(),
-        }
+        Origin::File { path: self.path.to_owned(), line, key: key.to_owned() }
     }
 
     fn take(
@@ -91,16 +87,8 @@ fn unknown_key(key: &str, origin: Origin) -> Problem {
     let plain = key.replace(['.', '_'], "-").to_lowercase();
     if let "bootstrap-key" | "secret-key" = plain.as_str() {
         let variable = format!("ASYNCQUEUE_{}", plain.replace('-', "_").to_uppercase());
-        return Problem::new(
-            origin,
-            "a secret is not read from a file",
-            format!("set the variable {variable}"),
-        );
+        return Problem::new(origin, "a secret is not read from a file", format!("set the variable {variable}"));
     }
     let names = SETTINGS.iter().map(|setting| setting.name.to_owned());
-    Problem::new(
-        origin,
-        "there is no such setting",
-        did_you_mean(nearest(&plain, names), "remove it"),
-    )
+    Problem::new(origin, "there is no such setting", did_you_mean(nearest(&plain, names), "remove it"))
 }

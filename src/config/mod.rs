@@ -53,12 +53,7 @@ impl<'a> Host<'a> {
 /// [`Config::load`] refuses by name.
 pub fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os()
-        .map(|(name, value)| {
-            (
-                name.to_string_lossy().into_owned(),
-                value.to_string_lossy().into_owned(),
-            )
-        })
+        .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
         .filter(|(name, _)| name.starts_with(sources::PREFIX))
 }
 
@@ -89,10 +84,7 @@ impl Config {
 
 /// Whoever listens to the world has to say how the world may call back.
 fn check_public_url(sources: &Sources, problems: &mut Vec<Problem>) {
-    let listen = sources
-        .texts("listen")
-        .first()
-        .and_then(|text| parse::socket(text.trim()).ok());
+    let listen = sources.texts("listen").first().and_then(|text| parse::socket(text.trim()).ok());
     let open = listen.filter(|listen| !listen.ip().to_canonical().is_loopback());
     if let (Some(listen), []) = (open, sources.texts("public-url")) {
         problems.push(Problem::new(
@@ -105,16 +97,10 @@ fn check_public_url(sources: &Sources, problems: &mut Vec<Problem>) {
 
 fn check_targets(sources: &Sources, host: &Host<'_>, problems: &mut Vec<Problem>) {
     let refused = |target: &String| Some((target.clone(), (host.check_target)(target.trim()).err()?));
-    problems.extend(
-        sources
-            .texts("allow-target")
-            .iter()
-            .filter_map(refused)
-            .map(|(target, reason)| {
-                let advice = "give a host name, an address or a range such as 10.0.0.0/8";
-                Problem::new(sources.origin("allow-target"), format!("{target:?}: {reason}"), advice)
-            }),
-    );
+    problems.extend(sources.texts("allow-target").iter().filter_map(refused).map(|(target, reason)| {
+        let advice = "give a host name, an address or a range such as 10.0.0.0/8";
+        Problem::new(sources.origin("allow-target"), format!("{target:?}: {reason}"), advice)
+    }));
 }
 
 #[cfg(test)]

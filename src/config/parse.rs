@@ -25,11 +25,7 @@ pub(super) fn one<T>(read: impl Fn(&str) -> Read<T>) -> impl Fn(&[String]) -> Re
 pub(super) fn optional<T>(read: impl Fn(&str) -> Read<T>) -> impl Fn(&[String]) -> Read<Option<T>> {
     let read = one(read);
     move |texts| {
-        if texts.is_empty() {
-            Ok(None)
-        } else {
-            read(texts).map(Some)
-        }
+        if texts.is_empty() { Ok(None) } else { read(texts).map(Some) }
     }
 }
 
@@ -41,17 +37,12 @@ pub(super) fn many<T>(read: impl Fn(&str) -> Read<T>) -> impl Fn(&[String]) -> R
 /// Text without spaces, which somebody else will look into.
 pub(super) fn word(text: &str) -> Read<String> {
     let bad = text.is_empty() || text.chars().any(|c| c.is_whitespace() || c.is_control());
-    if bad {
-        Err(format!("{text:?} is not a host or a range"))
-    } else {
-        Ok(text.to_owned())
-    }
+    if bad { Err(format!("{text:?} is not a host or a range")) } else { Ok(text.to_owned()) }
 }
 
 /// An address with a port.
 pub(super) fn socket(text: &str) -> Read<SocketAddr> {
-    text.parse()
-        .map_err(|_| format!("{text:?} is not an IP address with a port"))
+    text.parse().map_err(|_| format!("{text:?} is not an IP address with a port"))
 }
 
 /// A store.
@@ -69,10 +60,7 @@ pub(super) fn public_url(text: &str) -> Read<String> {
     let url = Url::parse(text).map_err(|cause| format!("the value is not an absolute URL ({cause})"))?;
     let refusals = [
         (!matches!(url.scheme(), "http" | "https"), "is neither http nor https"),
-        (
-            !url.username().is_empty() || url.password().is_some(),
-            "holds a user name or password",
-        ),
+        (!url.username().is_empty() || url.password().is_some(), "holds a user name or password"),
         (url.query().is_some(), "has a query"),
         (url.fragment().is_some(), "has a fragment"),
     ];
@@ -84,12 +72,8 @@ pub(super) fn public_url(text: &str) -> Read<String> {
 
 /// A range of addresses, or one address.
 pub(super) fn network(text: &str) -> Read<IpNet> {
-    let range = text
-        .parse::<IpNet>()
-        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-    range
-        .map(|range| range.trunc())
-        .map_err(|_| format!("{text:?} is neither an address nor a range of them"))
+    let range = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    range.map(|range| range.trunc()).map_err(|_| format!("{text:?} is neither an address nor a range of them"))
 }
 
 /// A whole number from `MIN` to `MAX`.
@@ -116,22 +100,9 @@ pub(super) fn rate_limit(text: &str) -> Read<Option<RateLimit>> {
         return Ok(None);
     }
     let (count, seconds) = text.split_once('/').ok_or_else(wrong)?;
-    let count: u32 = count
-        .trim()
-        .parse()
-        .ok()
-        .filter(|count| *count <= 1_000_000)
-        .ok_or_else(wrong)?;
-    let seconds = seconds
-        .trim()
-        .parse()
-        .ok()
-        .filter(|seconds| (1..=86_400).contains(seconds))
-        .ok_or_else(wrong)?;
-    Ok((count > 0).then_some(RateLimit {
-        count,
-        window: Duration::from_secs(seconds),
-    }))
+    let count: u32 = count.trim().parse().ok().filter(|count| *count <= 1_000_000).ok_or_else(wrong)?;
+    let seconds = seconds.trim().parse().ok().filter(|seconds| (1..=86_400).contains(seconds)).ok_or_else(wrong)?;
+    Ok((count > 0).then_some(RateLimit { count, window: Duration::from_secs(seconds) }))
 }
 
 /// Bytes, with a unit or without. At most 1 GiB, since a body is held in memory.
@@ -184,18 +155,12 @@ fn split_unit(text: &str) -> (&str, &str) {
 
 /// `accept` or `reject`.
 pub(super) fn early(text: &str) -> Read<EarlyCallbacks> {
-    choice(
-        text,
-        &[("accept", EarlyCallbacks::Accept), ("reject", EarlyCallbacks::Reject)],
-    )
+    choice(text, &[("accept", EarlyCallbacks::Accept), ("reject", EarlyCallbacks::Reject)])
 }
 
 /// `all` or `refused`.
 pub(super) fn counts(text: &str) -> Read<RateLimitCounts> {
-    choice(
-        text,
-        &[("all", RateLimitCounts::All), ("refused", RateLimitCounts::Refused)],
-    )
+    choice(text, &[("all", RateLimitCounts::All), ("refused", RateLimitCounts::Refused)])
 }
 
 /// `text`, `json` or `auto`.
@@ -223,27 +188,11 @@ mod tests {
 
     #[test]
     fn durations_need_a_unit() {
-        for (text, seconds) in [
-            ("90s", 90),
-            ("5m", 300),
-            ("12h", 43_200),
-            ("30d", 2_592_000),
-            ("30 d", 2_592_000),
-        ] {
+        for (text, seconds) in [("90s", 90), ("5m", 300), ("12h", 43_200), ("30d", 2_592_000), ("30 d", 2_592_000)] {
             assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
         }
         assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
-        for text in [
-            "",
-            "30",
-            "d",
-            "-1s",
-            "1.5h",
-            "1w",
-            "99999999999999999999d",
-            "99999999d",
-            "1s2",
-        ] {
+        for text in ["", "30", "d", "-1s", "1.5h", "1w", "99999999999999999999d", "99999999d", "1s2"] {
             assert!(duration(text).is_err(), "{text}");
         }
         assert!(period("0s").is_err());
@@ -251,13 +200,7 @@ mod tests {
 
     #[test]
     fn sizes_know_both_kinds_of_unit() {
-        let good = [
-            ("1", 1),
-            ("10MiB", 10 << 20),
-            ("10 mib", 10 << 20),
-            ("1MB", 1_000_000),
-            ("1GiB", 1 << 30),
-        ];
+        let good = [("1", 1), ("10MiB", 10 << 20), ("10 mib", 10 << 20), ("1MB", 1_000_000), ("1GiB", 1 << 30)];
         for (text, bytes) in good {
             assert_eq!(size(text), Ok(bytes), "{text}");
         }
@@ -268,24 +211,11 @@ mod tests {
 
     #[test]
     fn a_rate_limit_of_zero_is_off() {
-        let limit = RateLimit {
-            count: 30,
-            window: Duration::from_secs(60),
-        };
+        let limit = RateLimit { count: 30, window: Duration::from_secs(60) };
         assert_eq!(rate_limit("30/60"), Ok(Some(limit)));
         assert_eq!(rate_limit("0"), Ok(None));
         assert_eq!(rate_limit("0/60"), Ok(None));
-        for text in [
-            "",
-            "30",
-            "30/",
-            "/60",
-            "30/0",
-            "-1/60",
-            "30/60/60",
-            "30/99999",
-            "2000000/60",
-        ] {
+        for text in ["", "30", "30/", "/60", "30/0", "-1/60", "30/60/60", "30/99999", "2000000/60"] {
             assert!(rate_limit(text).is_err(), "{text}");
         }
     }
@@ -293,17 +223,8 @@ mod tests {
     #[test]
     fn a_public_url_is_a_base_and_nothing_more() {
         assert_eq!(public_url("https://q.example/"), Ok("https://q.example".to_owned()));
-        assert_eq!(
-            public_url("https://q.example/base/"),
-            Ok("https://q.example/base".to_owned())
-        );
-        for text in [
-            "q.example",
-            "/x",
-            "ftp://q.example",
-            "https://q.example/?a=1",
-            "https://q.example/#x",
-        ] {
+        assert_eq!(public_url("https://q.example/base/"), Ok("https://q.example/base".to_owned()));
+        for text in ["q.example", "/x", "ftp://q.example", "https://q.example/?a=1", "https://q.example/#x"] {
             assert!(public_url(text).is_err(), "{text}");
         }
         let refusal = public_url("https://user:hunter2@q.example").unwrap_err();
@@ -312,11 +233,7 @@ mod tests {
 
     #[test]
     fn a_network_may_be_one_address() {
-        for (text, net) in [
-            ("10.1.2.3/8", "10.0.0.0/8"),
-            ("127.0.0.1", "127.0.0.1/32"),
-            ("::1", "::1/128"),
-        ] {
+        for (text, net) in [("10.1.2.3/8", "10.0.0.0/8"), ("127.0.0.1", "127.0.0.1/32"), ("::1", "::1/128")] {
             assert_eq!(network(text).map(|net| net.to_string()), Ok(net.to_owned()));
         }
         assert!(network("localhost").is_err());

@@ -8,17 +8,10 @@ use super::settings::{Config, Preset, SETTINGS, Setting};
 impl Config {
     /// Every effective value with its source, for `asyncqueue check-config`. Secrets are only said to be there.
     pub fn describe(&self) -> String {
-        let settings = SETTINGS.iter().map(|setting| {
-            (
-                setting.name,
-                self.effective(setting),
-                self.sources.origin(setting.name).to_string(),
-            )
-        });
-        let secrets = [
-            (BOOTSTRAP_KEY, self.bootstrap_key.is_some()),
-            (SECRET_KEY, self.secret_keys.is_some()),
-        ];
+        let settings = SETTINGS
+            .iter()
+            .map(|setting| (setting.name, self.effective(setting), self.sources.origin(setting.name).to_string()));
+        let secrets = [(BOOTSTRAP_KEY, self.bootstrap_key.is_some()), (SECRET_KEY, self.secret_keys.is_some())];
         let secrets = secrets.map(|(name, set)| (name, presence(set).to_owned(), String::new()));
         table(&settings.chain(secrets).collect::<Vec<_>>())
     }
@@ -38,11 +31,7 @@ fn presence(set: bool) -> &'static str {
 
 fn table(rows: &[(&str, String, String)]) -> String {
     let names = rows.iter().map(|(name, ..)| name.chars().count()).max().unwrap_or(0);
-    let values = rows
-        .iter()
-        .map(|(_, value, _)| value.chars().count())
-        .max()
-        .unwrap_or(0);
+    let values = rows.iter().map(|(_, value, _)| value.chars().count()).max().unwrap_or(0);
     rows.iter().fold(String::new(), |mut text, (name, value, source)| {
         let line = format!("{name:names$}  {value:values$}  {source}");
         let _ = writeln!(text, "{}", line.trim_end());

@@ -102,11 +102,7 @@ fn secret_keys(text: &str) -> Result<SecretKeys, Refusal> {
 /// Either alphabet, padded or not: all of them are what some tool prints.
 fn decode(text: &str) -> Option<[u8; 32]> {
     let config = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
-    let alphabet = if text.contains(['-', '_']) {
-        &URL_SAFE
-    } else {
-        &STANDARD
-    };
+    let alphabet = if text.contains(['-', '_']) { &URL_SAFE } else { &STANDARD };
     let bytes = Zeroizing::new(GeneralPurpose::new(alphabet, config).decode(text).ok()?);
     <[u8; 32]>::try_from(bytes.as_slice()).ok()
 }

@@ -185,11 +185,7 @@ settings! {
 impl Setting {
     /// The environment variable of this setting.
     pub fn variable(&self) -> String {
-        format!(
-            "{}{}",
-            super::sources::PREFIX,
-            self.name.replace('-', "_").to_uppercase()
-        )
+        format!("{}{}", super::sources::PREFIX, self.name.replace('-', "_").to_uppercase())
     }
 
     /// The setting of that name.

@@ -47,13 +47,7 @@ impl Sources {
         }
         sources.values.append(&mut environment.values);
         for (name, texts) in flags.values {
-            sources.values.insert(
-                name,
-                Value {
-                    texts: split(name, texts),
-                    origin: Origin::Flag(name),
-                },
-            );
+            sources.values.insert(name, Value { texts: split(name, texts), origin: Origin::Flag(name) });
         }
         (sources, environment.secrets)
     }
@@ -63,25 +57,12 @@ impl Sources {
             Preset::Text(text) => Some((setting.name, text.to_owned())),
             Preset::Derived(_) if setting.name == "database" => {
                 let folder = host.data_folder.as_ref()?;
-                Some((
-                    setting.name,
-                    format!("sqlite:{}", folder.join("asyncqueue.db").display()),
-                ))
+                Some((setting.name, format!("sqlite:{}", folder.join("asyncqueue.db").display())))
             }
             Preset::Nothing | Preset::Derived(_) => None,
         });
-        let values = texts.chain(own).map(|(name, text)| {
-            (
-                name,
-                Value {
-                    texts: vec![text],
-                    origin: Origin::Default,
-                },
-            )
-        });
-        Self {
-            values: values.collect(),
-        }
+        let values = texts.chain(own).map(|(name, text)| (name, Value { texts: vec![text], origin: Origin::Default }));
+        Self { values: values.collect() }
     }
 
     fn take_file(&mut self, path: &Path, named_by: Origin, host: &Host<'_>, problems: &mut Vec<Problem>) {
@@ -118,14 +99,10 @@ impl Sources {
         problems: &mut Vec<Problem>,
     ) -> Option<T> {
         let problem = |message| {
-            let origin = self
-                .get(name)
-                .map_or(Origin::Missing(name), |value| value.origin.clone());
+            let origin = self.get(name).map_or(Origin::Missing(name), |value| value.origin.clone());
             Problem::new(origin, message, format!("give {}", expected(name)))
         };
-        read(self.texts(name))
-            .map_err(|message| problems.push(problem(message)))
-            .ok()
+        read(self.texts(name)).map_err(|message| problems.push(problem(message))).ok()
     }
 }
 
@@ -143,20 +120,13 @@ fn split(name: &str, texts: Vec<String>) -> Vec<String> {
         return texts;
     }
     let parts = texts.iter().flat_map(|text| text.split(','));
-    parts
-        .map(str::trim)
-        .filter(|part| !part.is_empty())
-        .map(str::to_owned)
-        .collect()
+    parts.map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
 }
 
 /// The file that a flag or else a variable names, and which of them did.
 fn named_file(flags: &mut FlagValues, environment: &mut Environment) -> Option<(PathBuf, Origin)> {
     let flag = flags.config.take().map(|path| (path, Origin::Flag("config")));
-    let variable = environment
-        .config
-        .take()
-        .map(|path| (path, Origin::Variable(CONFIG_FILE.to_owned())));
+    let variable = environment.config.take().map(|path| (path, Origin::Variable(CONFIG_FILE.to_owned())));
     flag.or(variable)
 }
 
@@ -176,11 +146,7 @@ impl Environment {
                 continue;
             }
             if text.contains('\u{fffd}') {
-                problems.push(Problem::new(
-                    Origin::Variable(name),
-                    "the value is not UTF-8",
-                    "set it anew",
-                ));
+                problems.push(Problem::new(Origin::Variable(name), "the value is not UTF-8", "set it anew"));
             } else if let Err(name) = sorted.place(name, text) {
                 problems.push(unknown_variable(name));
             }
@@ -201,13 +167,7 @@ impl Environment {
             };
             if !text.is_empty() {
                 let texts = split(setting.name, vec![text]);
-                self.values.insert(
-                    setting.name,
-                    Value {
-                        texts,
-                        origin: Origin::Variable(name),
-                    },
-                );
+                self.values.insert(setting.name, Value { texts, origin: Origin::Variable(name) });
             }
         }
         Ok(())
@@ -220,11 +180,7 @@ fn unknown_variable(name: String) -> Problem {
     // All begin alike, which says nothing about how close they are.
     let bare = known.chain(others).map(|variable| variable.replacen(PREFIX, "", 1));
     let meant = nearest(name.trim_start_matches(PREFIX), bare).map(|bare| format!("{PREFIX}{bare}"));
-    Problem::new(
-        Origin::Variable(name),
-        "there is no such setting",
-        did_you_mean(meant, "unset it"),
-    )
+    Problem::new(Origin::Variable(name), "there is no such setting", did_you_mean(meant, "unset it"))
 }
 
 /// Kubernetes gives every container variables for the services around it; a service called `asyncqueue` is named by
@@ -234,7 +190,5 @@ fn is_service_link(name: &str, text: &str) -> bool {
     rest == "SERVICE_HOST"
         || rest.starts_with("SERVICE_PORT")
         || (rest == "PORT" && text.contains("://"))
-        || rest
-            .strip_prefix("PORT_")
-            .is_some_and(|port| port.starts_with(|first: char| first.is_ascii_digit()))
+        || rest.strip_prefix("PORT_").is_some_and(|port| port.starts_with(|first: char| first.is_ascii_digit()))
 }

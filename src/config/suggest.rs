@@ -34,12 +34,7 @@ mod tests {
 
     #[test]
     fn distances_are_levenshtein() {
-        for (a, b, far) in [
-            ("", "", 0),
-            ("", "abc", 3),
-            ("kitten", "sitting", 3),
-            ("listen", "lisetn", 2),
-        ] {
+        for (a, b, far) in [("", "", 0), ("", "abc", 3), ("kitten", "sitting", 3), ("listen", "lisetn", 2)] {
             assert_eq!(distance(a, b), far, "{a} {b}");
         }
     }
@@ -47,9 +42,6 @@ mod tests {
     #[test]
     fn a_name_far_from_all_gets_no_suggestion() {
         assert_eq!(nearest("zebra", ["listen".to_owned()].into_iter()), None);
-        assert_eq!(
-            nearest("lisen", ["listen".to_owned()].into_iter()),
-            Some("listen".to_owned())
-        );
+        assert_eq!(nearest("lisen", ["listen".to_owned()].into_iter()), Some("listen".to_owned()));
     }
 }

@@ -70,7 +70,13 @@ mod tests {
 
     #[test]
     fn what_is_no_key_is_told_apart() {
-        let odd = ["", "async_", "async_short", "sk_0123456789012345678901234567890123", "async_01234567890123456789 0123456789012"];
+        let odd = [
+            "",
+            "async_",
+            "async_short",
+            "sk_0123456789012345678901234567890123",
+            "async_01234567890123456789 0123456789012",
+        ];
         for text in odd {
             assert!(ApiKeySecret::parse(text).is_none(), "{text}");
         }

@@ -13,40 +13,20 @@ const fn v4(a: u8, b: u8, c: u8, d: u8) -> Ipv4Addr {
 
 /// The IANA special-purpose registry for IPv4, and multicast.
 const CLOSED_V4: &[Range<Ipv4Addr>] = &[
-    Range(
-        v4(0, 0, 0, 0),
-        8,
-        "unspecified",
-        "\"this network\" addresses (0.0.0.0/8)",
-    ),
+    Range(v4(0, 0, 0, 0), 8, "unspecified", "\"this network\" addresses (0.0.0.0/8)"),
     Range(v4(10, 0, 0, 0), 8, "private", "private addresses (10.0.0.0/8)"),
-    Range(
-        v4(100, 64, 0, 0),
-        10,
-        "shared",
-        "carrier-grade NAT addresses (100.64.0.0/10)",
-    ),
+    Range(v4(100, 64, 0, 0), 10, "shared", "carrier-grade NAT addresses (100.64.0.0/10)"),
     Range(v4(127, 0, 0, 0), 8, "loopback", "loopback addresses"),
     Range(v4(169, 254, 0, 0), 16, "link_local", "link-local addresses"),
     Range(v4(172, 16, 0, 0), 12, "private", "private addresses (172.16.0.0/12)"),
-    Range(
-        v4(192, 0, 0, 0),
-        24,
-        "reserved",
-        "protocol assignment addresses (192.0.0.0/24)",
-    ),
+    Range(v4(192, 0, 0, 0), 24, "reserved", "protocol assignment addresses (192.0.0.0/24)"),
     Range(v4(192, 0, 2, 0), 24, "documentation", "documentation addresses"),
     Range(v4(192, 31, 196, 0), 24, "reserved", "AS112 addresses"),
     Range(v4(192, 52, 193, 0), 24, "reserved", "AMT addresses"),
     Range(v4(192, 88, 99, 0), 24, "reserved", "6to4 relay addresses"),
     Range(v4(192, 168, 0, 0), 16, "private", "private addresses (192.168.0.0/16)"),
     Range(v4(192, 175, 48, 0), 24, "reserved", "AS112 addresses"),
-    Range(
-        v4(198, 18, 0, 0),
-        15,
-        "benchmarking",
-        "benchmarking addresses (198.18.0.0/15)",
-    ),
+    Range(v4(198, 18, 0, 0), 15, "benchmarking", "benchmarking addresses (198.18.0.0/15)"),
     Range(v4(198, 51, 100, 0), 24, "documentation", "documentation addresses"),
     Range(v4(203, 0, 113, 0), 24, "documentation", "documentation addresses"),
     Range(v4(224, 0, 0, 0), 4, "multicast", "multicast addresses"),
@@ -64,31 +44,15 @@ const CLOSED_V6: &[Range<Ipv6Addr>] = &[
     Range(v6(0xfc00, 0, 0), 7, "private", "private addresses (fc00::/7)"),
     Range(v6(0xfe80, 0, 0), 10, "link_local", "link-local addresses"),
     Range(v6(0xff00, 0, 0), 8, "multicast", "multicast addresses"),
-    Range(
-        v6(0x2001, 0, 0),
-        23,
-        "reserved",
-        "protocol assignment addresses (2001::/23)",
-    ),
+    Range(v6(0x2001, 0, 0), 23, "reserved", "protocol assignment addresses (2001::/23)"),
     Range(v6(0x2001, 0xdb8, 0), 32, "documentation", "documentation addresses"),
-    Range(
-        v6(0x2002, 0, 0),
-        16,
-        "embedded",
-        "IPv6 addresses that wrap an IPv4 address",
-    ),
+    Range(v6(0x2002, 0, 0), 16, "embedded", "IPv6 addresses that wrap an IPv4 address"),
     Range(v6(0x3fff, 0, 0), 20, "documentation", "documentation addresses"),
     Range(v6(0x2620, 0x4f, 0x8000), 48, "reserved", "AS112 addresses"),
 ];
 
-const WRAPPED: Refused = Refused::Address {
-    rule: "embedded",
-    shown: "IPv6 addresses that wrap an IPv4 address",
-};
-const NOT_PUBLIC: Refused = Refused::Address {
-    rule: "not_public",
-    shown: "IPv6 addresses outside 2000::/3",
-};
+const WRAPPED: Refused = Refused::Address { rule: "embedded", shown: "IPv6 addresses that wrap an IPv4 address" };
+const NOT_PUBLIC: Refused = Refused::Address { rule: "not_public", shown: "IPv6 addresses outside 2000::/3" };
 
 const METADATA_V4: &[Ipv4Addr] = &[
     v4(169, 254, 169, 254), // nearly every cloud
@@ -100,10 +64,8 @@ const METADATA_V4: &[Ipv4Addr] = &[
     v4(168, 63, 129, 16),   // Azure WireServer, publicly routable
 ];
 
-const METADATA_V6: &[Ipv6Addr] = &[
-    Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254),
-    Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254),
-];
+const METADATA_V6: &[Ipv6Addr] =
+    &[Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254), Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)];
 
 /// Refuses everything but public unicast.
 pub(super) fn check(ip: IpAddr) -> Result<(), Refused> {

@@ -30,22 +30,13 @@ impl AllowTarget {
     /// Reads a network (`10.0.0.0/8`), an address (`::1`) or a host name; the last two with an optional `:port`.
     pub fn parse(text: &str) -> Result<Self, String> {
         if let Ok(net) = text.parse::<IpNet>() {
-            return Ok(Self::Net {
-                net: net.trunc(),
-                port: None,
-            });
+            return Ok(Self::Net { net: net.trunc(), port: None });
         }
         if let Ok(ip) = text.parse::<IpAddr>() {
-            return Ok(Self::Net {
-                net: ip.into(),
-                port: None,
-            });
+            return Ok(Self::Net { net: ip.into(), port: None });
         }
         if let Ok(socket) = text.parse::<SocketAddr>() {
-            return Ok(Self::Net {
-                net: socket.ip().into(),
-                port: Some(socket.port()),
-            });
+            return Ok(Self::Net { net: socket.ip().into(), port: Some(socket.port()) });
         }
         let named = parse_host(text);
         named.ok_or_else(|| format!("`{text}` is not a network, an address or a host name, with an optional port"))
@@ -94,9 +85,7 @@ impl AllowList {
     }
 
     fn on(&self, port: u16) -> impl Iterator<Item = &AllowTarget> {
-        self.0
-            .iter()
-            .filter(move |target| target.port().is_none_or(|only| only == port))
+        self.0.iter().filter(move |target| target.port().is_none_or(|only| only == port))
     }
 }
 
@@ -111,13 +100,7 @@ fn parse_host(text: &str) -> Option<AllowTarget> {
             super::name::check_form(&name).ok()?;
             Some(AllowTarget::Host { name, port })
         }
-        Host::Ipv4(ip) => Some(AllowTarget::Net {
-            net: IpAddr::V4(ip).into(),
-            port,
-        }),
-        Host::Ipv6(ip) => Some(AllowTarget::Net {
-            net: IpAddr::V6(ip).into(),
-            port,
-        }),
+        Host::Ipv4(ip) => Some(AllowTarget::Net { net: IpAddr::V4(ip).into(), port }),
+        Host::Ipv6(ip) => Some(AllowTarget::Net { net: IpAddr::V6(ip).into(), port }),
     }
 }

@@ -44,10 +44,7 @@ impl Guard {
     /// Judges the `Location` of an answer that came from `from`, exactly as strictly as a first URL.
     pub fn check_redirect(&self, from: &Target, location: &str) -> Result<Target, Refused> {
         target::check_characters(location)?;
-        let joined = from
-            .url()
-            .join(location)
-            .map_err(|error| Refused::Malformed(error.to_string()))?;
+        let joined = from.url().join(location).map_err(|error| Refused::Malformed(error.to_string()))?;
         self.check_url(joined.as_str())
     }
 

@@ -3,19 +3,8 @@
 use super::Refused;
 
 /// Last labels that are never public.
-const LOCAL: &[&str] = &[
-    "localhost",
-    "local",
-    "internal",
-    "localdomain",
-    "home",
-    "lan",
-    "corp",
-    "intranet",
-    "private",
-    "onion",
-    "arpa",
-];
+const LOCAL: &[&str] =
+    &["localhost", "local", "internal", "localdomain", "home", "lan", "corp", "intranet", "private", "onion", "arpa"];
 
 /// A public-looking name: two labels or more, each well formed, the last one no number and no local suffix.
 pub(super) fn check(host: &str) -> Result<(), Refused> {
@@ -36,21 +25,14 @@ pub(super) fn check(host: &str) -> Result<(), Refused> {
 /// What still holds for a name that the operator has opened.
 pub(super) fn check_open(host: &str) -> Result<(), Refused> {
     check_form(host)?;
-    if is_metadata(host) {
-        Err(Refused::Metadata)
-    } else {
-        Ok(())
-    }
+    if is_metadata(host) { Err(Refused::Metadata) } else { Ok(()) }
 }
 
 /// Whether a cloud's metadata service goes by this name.
 pub(super) fn is_metadata(host: &str) -> bool {
     let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
     let under_instance_data = host.starts_with("instance-data.") && host.ends_with(".internal");
-    matches!(
-        host.as_str(),
-        "metadata.google.internal" | "metadata.goog" | "instance-data"
-    ) || under_instance_data
+    matches!(host.as_str(), "metadata.google.internal" | "metadata.goog" | "instance-data") || under_instance_data
 }
 
 /// Letters, digits, hyphens and underscores, in labels and at lengths that DNS can carry.

@@ -80,11 +80,7 @@ pub(super) fn check_characters(raw: &str) -> Result<(), Refused> {
         return Err(Refused::TooLong);
     }
     let forbidden = |c: char| c.is_control() || c.is_whitespace() || c == '\\' || c == '\u{feff}';
-    if raw.contains(forbidden) {
-        Err(Refused::Character)
-    } else {
-        Ok(())
-    }
+    if raw.contains(forbidden) { Err(Refused::Character) } else { Ok(()) }
 }
 
 /// Parses what passed [`check_raw`] into its canonical form.
@@ -94,10 +90,7 @@ pub(super) fn parse(raw: &str) -> Result<Target, Refused> {
         return Err(Refused::Userinfo);
     }
     drop_trailing_dot(&mut url)?;
-    let uri = url
-        .as_str()
-        .parse()
-        .map_err(|_| Refused::Malformed("cannot be sent over HTTP".to_owned()))?;
+    let uri = url.as_str().parse().map_err(|_| Refused::Malformed("cannot be sent over HTTP".to_owned()))?;
     Ok(Target { url, uri })
 }
 
@@ -111,9 +104,7 @@ fn after_scheme(raw: &str) -> Option<&str> {
 /// Asks the raw text: the parser forgets an empty user name.
 fn has_userinfo(raw: &str) -> bool {
     let rest = after_scheme(raw).unwrap_or_default();
-    rest.split(['/', '?', '#'])
-        .next()
-        .is_some_and(|authority| authority.contains('@'))
+    rest.split(['/', '?', '#']).next().is_some_and(|authority| authority.contains('@'))
 }
 
 /// `example.com.` and `example.com` are one host; one origin must not have two spellings.
@@ -125,6 +116,5 @@ fn drop_trailing_dot(url: &mut Url) -> Result<(), Refused> {
         return Ok(());
     };
     super::name::check_form(&short)?;
-    url.set_host(Some(&short))
-        .map_err(|error| Refused::Malformed(error.to_string()))
+    url.set_host(Some(&short)).map_err(|error| Refused::Malformed(error.to_string()))
 }

@@ -18,10 +18,7 @@ pub(super) struct Refusal {
 
 macro_rules! refusal {
     ($status:ident, $message:literal) => {
-        Refusal {
-            status: StatusCode::$status,
-            body: concat!(r#"{"error":""#, $message, r#""}"#),
-        }
+        Refusal { status: StatusCode::$status, body: concat!(r#"{"error":""#, $message, r#""}"#) }
     };
 }
 
@@ -39,11 +36,7 @@ impl Refusal {
     pub(super) fn to_bytes(self) -> Vec<u8> {
         let Self { status, body } = self;
         let reason = status.canonical_reason().unwrap_or_default();
-        let retry = if status == StatusCode::SERVICE_UNAVAILABLE {
-            "retry-after: 1\r\n"
-        } else {
-            ""
-        };
+        let retry = if status == StatusCode::SERVICE_UNAVAILABLE { "retry-after: 1\r\n" } else { "" };
         let length = body.len();
         format!(
             "HTTP/1.1 {} {reason}\r\ncontent-type: application/json\r\n{retry}connection: close\r\n\
@@ -58,12 +51,8 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let mut response = Response::new(Body::from(self.body));
         *response.status_mut() = self.status;
-        response
-            .headers_mut()
-            .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        response
-            .headers_mut()
-            .insert(CONNECTION, HeaderValue::from_static("close"));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         response
     }
 }

@@ -91,11 +91,7 @@ async fn next(body: &mut Body, left: usize) -> Result<Option<Bytes>, BodyError> 
         let Ok(data) = frame.map_err(|_| BodyError::Broken)?.into_data() else {
             continue;
         };
-        return if data.len() > left {
-            Err(BodyError::TooLarge)
-        } else {
-            Ok(Some(data))
-        };
+        return if data.len() > left { Err(BodyError::TooLarge) } else { Ok(Some(data)) };
     }
     Ok(None)
 }
@@ -163,9 +159,7 @@ mod tests {
     #[tokio::test]
     async fn a_body_that_is_there_is_not_copied() {
         let bytes = Bytes::from_static(b"abc");
-        let read = read(Body::from(bytes.clone()), &HeaderMap::new(), 3, DEADLINE)
-            .await
-            .unwrap();
+        let read = read(Body::from(bytes.clone()), &HeaderMap::new(), 3, DEADLINE).await.unwrap();
         assert_eq!(read.as_ptr(), bytes.as_ptr());
     }
 
@@ -185,10 +179,7 @@ mod tests {
             }
         });
         let (began, deadline) = (Instant::now(), Duration::from_millis(200));
-        assert_eq!(
-            read(body, &HeaderMap::new(), 1000, deadline).await,
-            Err(BodyError::TooSlow)
-        );
+        assert_eq!(read(body, &HeaderMap::new(), 1000, deadline).await, Err(BodyError::TooSlow));
         assert!(began.elapsed() < 5 * deadline);
     }
 }

@@ -137,12 +137,7 @@ struct Deadline<'a> {
 
 impl<'a> Deadline<'a> {
     fn new(timer: Pin<&'a mut Sleep>) -> Self {
-        Self {
-            timer,
-            is_set: false,
-            seen: None,
-            due: None,
-        }
+        Self { timer, is_set: false, seen: None, due: None }
     }
 
     /// Ready with the phase in which the client was late.
@@ -181,11 +176,7 @@ fn respond(
 ) -> impl Future<Output = Result<Response<Watched>, Infallible>> + use<> {
     let headers = request.headers();
     let is_plain = progress.begin(headers.len(), head::body_framing(headers));
-    let verdict = if is_plain {
-        head::judge(&request, shared.limits.uri_bytes)
-    } else {
-        Err(Refusal::MALFORMED)
-    };
+    let verdict = if is_plain { head::judge(&request, shared.limits.uri_bytes) } else { Err(Refusal::MALFORMED) };
     request.extensions_mut().insert(Peer(peer));
     let router = shared.router.clone();
     let progress = Arc::clone(progress);
@@ -220,9 +211,7 @@ fn close_if_unread(mut response: Response, progress: &Progress) -> Response {
         _ => false,
     };
     if is_last {
-        response
-            .headers_mut()
-            .insert(CONNECTION, HeaderValue::from_static("close"));
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
 }

@@ -31,10 +31,7 @@ pub(super) struct Framing {
 
 impl Framing {
     pub(super) fn new() -> Self {
-        Self {
-            place: Place::Head,
-            raw: Vec::new(),
-        }
+        Self { place: Place::Head, raw: Vec::new() }
     }
 
     /// Takes note of bytes just read.
@@ -62,10 +59,7 @@ impl Framing {
 
     /// How long the request line under way is, as far as it was read.
     pub(super) fn request_line_len(&self) -> usize {
-        self.raw
-            .iter()
-            .position(|byte| *byte == b'\n')
-            .unwrap_or(self.raw.len())
+        self.raw.iter().position(|byte| *byte == b'\n').unwrap_or(self.raw.len())
     }
 
     /// Says whether the head that the parser just read had exactly `fields` lines and no bare line feed, and moves past it.
@@ -131,11 +125,7 @@ struct HeadLines {
 
 impl HeadLines {
     fn of(raw: &[u8]) -> Option<Self> {
-        let mut lines = Self {
-            fields: 0,
-            bare: false,
-            end: 0,
-        };
+        let mut lines = Self { fields: 0, bare: false, end: 0 };
         let mut seen_request_line = false;
         loop {
             let rest = &raw[lines.end..];
@@ -244,18 +234,8 @@ mod tests {
         finds_the_next_head(head, 2, BodyFraming::Sized(0), b"");
         finds_the_next_head(head, 2, BodyFraming::Sized(11), b"\r\n\r\nGET / X");
         finds_the_next_head(head, 2, BodyFraming::Chunked, b"0\r\n\r\n");
-        finds_the_next_head(
-            head,
-            2,
-            BodyFraming::Chunked,
-            b"5\r\n\r\n0\r\n\r\n0;a=b\r\nX: y\r\nZ: \r\n\r\n",
-        );
-        finds_the_next_head(
-            head,
-            2,
-            BodyFraming::Chunked,
-            b"00A ;x\r\n0123456789\r\n1\r\nx\r\n0\r\n\r\n",
-        );
+        finds_the_next_head(head, 2, BodyFraming::Chunked, b"5\r\n\r\n0\r\n\r\n0;a=b\r\nX: y\r\nZ: \r\n\r\n");
+        finds_the_next_head(head, 2, BodyFraming::Chunked, b"00A ;x\r\n0123456789\r\n1\r\nx\r\n0\r\n\r\n");
     }
 
     #[test]

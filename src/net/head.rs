@@ -13,9 +13,7 @@ pub(super) fn body_framing(headers: &HeaderMap) -> BodyFraming {
     if headers.contains_key(TRANSFER_ENCODING) {
         return BodyFraming::Chunked;
     }
-    let length = headers
-        .get(CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse().ok());
+    let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     BodyFraming::Sized(length.unwrap_or(0))
 }
 
@@ -61,8 +59,7 @@ fn is_host_byte(byte: u8) -> bool {
 }
 
 fn has_userinfo(uri: &http::Uri) -> bool {
-    uri.authority()
-        .is_some_and(|authority| authority.as_str().contains('@'))
+    uri.authority().is_some_and(|authority| authority.as_str().contains('@'))
 }
 
 fn uri_len(uri: &http::Uri) -> usize {

@@ -27,15 +27,8 @@ pub(super) enum Phase {
     Closing,
 }
 
-const PHASES: [Phase; 7] = [
-    Phase::Fresh,
-    Phase::Idle,
-    Phase::Head,
-    Phase::Handling,
-    Phase::Flushing,
-    Phase::Blocked,
-    Phase::Closing,
-];
+const PHASES: [Phase; 7] =
+    [Phase::Fresh, Phase::Idle, Phase::Head, Phase::Handling, Phase::Flushing, Phase::Blocked, Phase::Closing];
 const PHASE: u32 = 0x7;
 const BLOCKED: u32 = 0x8;
 /// Steps are counted above the flags, so that a phase entered anew is not taken for the same one.
@@ -47,11 +40,7 @@ pub(super) struct Mark(u32);
 
 impl Mark {
     pub(super) fn phase(self) -> Phase {
-        if self.0 & BLOCKED == 0 {
-            self.resting_phase()
-        } else {
-            Phase::Blocked
-        }
+        if self.0 & BLOCKED == 0 { self.resting_phase() } else { Phase::Blocked }
     }
 
     fn resting_phase(self) -> Phase {
@@ -116,11 +105,7 @@ impl Progress {
     /// Everything handed over was written.
     pub(super) fn flushed(&self) {
         if self.mark().resting_phase() == Phase::Flushing {
-            let next = if self.framing().is_in_head() {
-                Phase::Head
-            } else {
-                Phase::Idle
-            };
+            let next = if self.framing().is_in_head() { Phase::Head } else { Phase::Idle };
             self.enter(next);
         }
     }

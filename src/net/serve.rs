@@ -29,17 +29,8 @@ use super::{
 /// Dropping the future cuts all connections.
 pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: CancellationToken) {
     let http = builder(&limits);
-    let shared = Arc::new(Shared {
-        router,
-        limits,
-        http,
-        drain: Drain::default(),
-    });
-    let mut door = Door {
-        shared,
-        sources: Sources::default(),
-        connections: JoinSet::new(),
-    };
+    let shared = Arc::new(Shared { router, limits, http, drain: Drain::default() });
+    let mut door = Door { shared, sources: Sources::default(), connections: JoinSet::new() };
     loop {
         tokio::select! {
             biased;
@@ -90,10 +81,7 @@ impl Door {
         self.shared.drain.begin();
         let all = async { while self.connections.join_next().await.is_some() {} };
         if timeout(self.shared.limits.grace, all).await.is_err() {
-            tracing::warn!(
-                connections = self.connections.len(),
-                "Cut connections that did not finish in time"
-            );
+            tracing::warn!(connections = self.connections.len(), "Cut connections that did not finish in time");
         }
         self.connections.shutdown().await;
     }

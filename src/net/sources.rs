@@ -26,10 +26,7 @@ impl Sources {
             return None;
         }
         *count += 1;
-        Some(Seat {
-            sources: self.clone(),
-            source,
-        })
+        Some(Seat { sources: self.clone(), source })
     }
 }
 

@@ -35,13 +35,7 @@ struct Rewritten {
 
 impl Wire {
     pub(super) fn new(stream: TcpStream, progress: Arc<Progress>, uri_bytes: usize) -> Self {
-        Self {
-            stream,
-            progress,
-            uri_bytes,
-            refusal: None,
-            is_shut: false,
-        }
+        Self { stream, progress, uri_bytes, refusal: None, is_shut: false }
     }
 
     /// Says a last word if the client is there to hear it.
@@ -134,10 +128,7 @@ impl AsyncWrite for Wire {
     ) -> Poll<io::Result<usize>> {
         let outcome = if self.progress.is_before_handling() {
             let length = slices.iter().map(|slice| slice.len()).sum();
-            let head = slices
-                .iter()
-                .find(|slice| !slice.is_empty())
-                .map_or(&[][..], |slice| slice);
+            let head = slices.iter().find(|slice| !slice.is_empty()).map_or(&[][..], |slice| slice);
             self.poll_rewrite(cx, head, length)
         } else {
             Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
@@ -161,10 +152,6 @@ impl AsyncWrite for Wire {
             self.is_shut = true;
             self.progress.enter(Phase::Closing);
         }
-        if self.progress.is_unread() {
-            self.poll_forget(cx)
-        } else {
-            Poll::Ready(Ok(()))
-        }
+        if self.progress.is_unread() { self.poll_forget(cx) } else { Poll::Ready(Ok(())) }
     }
 }

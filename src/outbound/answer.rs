@@ -37,18 +37,11 @@ pub(super) fn check_status(status: StatusCode) -> Result<(), CallError> {
 pub(super) async fn read(live: Live, key: Key, pool: &Arc<Pool>, limit: usize) -> Result<Answer, CallError> {
     let (head, body) = live.response.into_parts();
     let status = head.status.as_u16();
-    let body = read_body(body, limit)
-        .await?
-        .ok_or(CallError::TooLarge { status, limit })?;
+    let body = read_body(body, limit).await?.ok_or(CallError::TooLarge { status, limit })?;
     if !has_two_lengths(&head.headers) {
         pool.put(key, live.wire).await;
     }
-    Ok(Answer {
-        status,
-        headers: flatten(&head.headers),
-        body,
-        elapsed: Duration::ZERO,
-    })
+    Ok(Answer { status, headers: flatten(&head.headers), body, elapsed: Duration::ZERO })
 }
 
 /// Gives the connection of an unread answer back, if there is nothing to read; else closes it.
@@ -82,15 +75,9 @@ fn has_two_lengths(headers: &HeaderMap) -> bool {
 
 fn flatten(headers: &HeaderMap) -> Vec<(String, String)> {
     let joined = |name| {
-        let values: Vec<_> = headers
-            .get_all(name)
-            .iter()
-            .map(|value| String::from_utf8_lossy(value.as_bytes()))
-            .collect();
+        let values: Vec<_> =
+            headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
         values.join(", ")
     };
-    headers
-        .keys()
-        .map(|name| (name.as_str().to_owned(), joined(name)))
-        .collect()
+    headers.keys().map(|name| (name.as_str().to_owned(), joined(name))).collect()
 }

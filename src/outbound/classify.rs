@@ -24,10 +24,7 @@ pub struct Attempt<'a> {
 /// Judges a call: what it means for the task, and what is kept of the answer.
 ///
 /// None for a call that was given up before anything was sent: it does not count as an attempt.
-pub fn classify(
-    outcome: Result<Answer, CallError>,
-    attempt: Attempt<'_>,
-) -> Option<(task::Answer, Option<Payload>)> {
+pub fn classify(outcome: Result<Answer, CallError>, attempt: Attempt<'_>) -> Option<(task::Answer, Option<Payload>)> {
     let answer = match outcome {
         Ok(answer) => answer,
         Err(CallError::Stopped { sent: false }) => return None,
@@ -46,9 +43,7 @@ pub fn classify(
 fn judge(status: u16, retry_after_ms: Option<i64>, attempt: Attempt<'_>) -> task::Answer {
     let named = name(status);
     match status {
-        500..=599 => {
-            task::Answer::Retryable { status, error: format!("Server error: HTTP {named}"), retry_after_ms }
-        }
+        500..=599 => task::Answer::Retryable { status, error: format!("Server error: HTTP {named}"), retry_after_ms },
         _ if attempt.retry_on.contains(&status) => {
             task::Answer::Retryable { status, error: rejected(&named), retry_after_ms }
         }
@@ -78,9 +73,7 @@ fn failed(error: CallError, attempt: Attempt<'_>) -> task::Answer {
         CallError::Broken(_) => task::Answer::Unknown { error: format!("Network error: {text}") },
         CallError::TimedOut { sent: false } => task::Answer::NotSent { error: timed_out(attempt.timeout_ms) },
         CallError::TimedOut { sent: true } => task::Answer::Unknown { error: timed_out(attempt.timeout_ms) },
-        CallError::Stopped { .. } => {
-            task::Answer::Unknown { error: "Attempt interrupted; outcome unknown".to_owned() }
-        }
+        CallError::Stopped { .. } => task::Answer::Unknown { error: "Attempt interrupted; outcome unknown".to_owned() },
         CallError::TooLarge { status, limit } => too_large(status, limit, attempt),
     }
 }

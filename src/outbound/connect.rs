@@ -38,27 +38,15 @@ impl Opener {
         // A session ticket from one team's connection would let the target recognise another team's.
         tls.resumption = Resumption::disabled();
         let dialer = Dialer { guard, resolver };
-        let builder = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_or_http()
-            .enable_http1();
-        Self {
-            connector: builder.wrap_connector(dialer),
-        }
+        let builder = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1();
+        Self { connector: builder.wrap_connector(dialer) }
     }
 
     /// A connection to `target`, ready for a request.
     pub(super) async fn open(&self, target: &Target) -> Result<Wire, CallError> {
-        let stream = self
-            .connector
-            .clone()
-            .call(target.uri().clone())
-            .await
-            .map_err(|error| explain(&*error))?;
+        let stream = self.connector.clone().call(target.uri().clone()).await.map_err(|error| explain(&*error))?;
         let socket = socket_of(&stream);
-        Wire::start(stream, &socket)
-            .await
-            .map_err(|error| CallError::NotSent(describe(&error, "connection closed")))
+        Wire::start(stream, &socket).await.map_err(|error| CallError::NotSent(describe(&error, "connection closed")))
     }
 }
 
@@ -108,17 +96,12 @@ struct Dialer {
 impl Dialer {
     async fn dial(self, uri: Uri) -> Result<TokioIo<Held>, DialError> {
         let host = uri.host().unwrap_or_default();
-        let port = uri
-            .port_u16()
-            .unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
+        let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
         let addresses = self.vetted(host, port).await?;
         let connected = timeout(CONNECT_TIMEOUT, first_that_answers(&addresses, port)).await;
-        let stream = connected
-            .unwrap_or_else(|_| Err("connection timed out".to_owned()))
-            .map_err(DialError::Network)?;
-        let peer = stream
-            .peer_addr()
-            .map_err(|error| DialError::Network(describe(&error, "connection closed")))?;
+        let stream =
+            connected.unwrap_or_else(|_| Err("connection timed out".to_owned())).map_err(DialError::Network)?;
+        let peer = stream.peer_addr().map_err(|error| DialError::Network(describe(&error, "connection closed")))?;
         // Nothing has been written yet. What is vetted is what the kernel says, not what we asked it for.
         if !addresses.contains(&peer.ip()) || self.guard.check_address(peer.ip(), host, port).is_err() {
             return Err(DialError::Refused(Refused::Resolved));
@@ -131,20 +114,13 @@ impl Dialer {
     /// either confused or attacking.
     async fn vetted(&self, host: &str, port: u16) -> Result<Vec<IpAddr>, DialError> {
         if let Ok(literal) = host.trim_matches(['[', ']']).parse() {
-            self.guard
-                .check_address(literal, host, port)
-                .map_err(DialError::Refused)?;
+            self.guard.check_address(literal, host, port).map_err(DialError::Refused)?;
             return Ok(vec![literal]);
         }
-        let addresses = self
-            .resolve(host)
-            .await
-            .map_err(|text| DialError::Network(text.to_owned()))?;
+        let addresses = self.resolve(host).await.map_err(|text| DialError::Network(text.to_owned()))?;
         for ip in &addresses {
             // Which address and which rule is not for the user to know.
-            self.guard
-                .check_address(*ip, host, port)
-                .map_err(|_| DialError::Refused(Refused::Resolved))?;
+            self.guard.check_address(*ip, host, port).map_err(|_| DialError::Refused(Refused::Resolved))?;
         }
         Ok(addresses)
     }
@@ -155,11 +131,7 @@ impl Dialer {
         };
         let mut addresses = looked_up.map_err(|_| "name could not be resolved")?;
         addresses.truncate(MAX_ADDRESSES);
-        if addresses.is_empty() {
-            Err("name could not be resolved")
-        } else {
-            Ok(addresses)
-        }
+        if addresses.is_empty() { Err("name could not be resolved") } else { Ok(addresses) }
     }
 }
 
@@ -167,11 +139,7 @@ impl Dialer {
 async fn first_that_answers(addresses: &[IpAddr], port: u16) -> Result<TcpStream, String> {
     let mut failure = String::new();
     for (tried, ip) in addresses.iter().enumerate() {
-        let patience = if tried + 1 == addresses.len() {
-            CONNECT_TIMEOUT
-        } else {
-            ADDRESS_TIMEOUT
-        };
+        let patience = if tried + 1 == addresses.len() { CONNECT_TIMEOUT } else { ADDRESS_TIMEOUT };
         match timeout(patience, TcpStream::connect(SocketAddr::new(*ip, port))).await {
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(error)) => failure = describe(&error, "could not connect"),

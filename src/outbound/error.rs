@@ -64,10 +64,7 @@ pub(super) fn describe(error: &(dyn Error + 'static), fallback: &str) -> String 
     if let Some(tls) = find::<rustls::Error>(error) {
         return format!("TLS: {}", describe_tls(tls));
     }
-    find::<io::Error>(error)
-        .and_then(|io| describe_io(io.kind()))
-        .unwrap_or(fallback)
-        .to_owned()
+    find::<io::Error>(error).and_then(|io| describe_io(io.kind())).unwrap_or(fallback).to_owned()
 }
 
 /// Words for an error of the HTTP exchange.

@@ -36,10 +36,7 @@ pub(super) struct Live {
 /// Why no answer's head came.
 pub(super) enum SendError {
     /// Not a byte was written; the request comes back.
-    Returned {
-        request: Box<Request<Full<Bytes>>>,
-        text: String,
-    },
+    Returned { request: Box<Request<Full<Bytes>>>, text: String },
     /// The target may have seen it.
     Broken(String),
 }
@@ -50,21 +47,13 @@ impl Wire {
     where
         T: Read + Write + Unpin + Send + 'static,
     {
-        let (sender, connection) = http1::Builder::new()
-            .max_header_size(MAX_HEAD_BYTES)
-            .handshake(stream)
-            .await?;
+        let (sender, connection) = http1::Builder::new().max_header_size(MAX_HEAD_BYTES).handshake(stream).await?;
         let driver = tokio::spawn(async move {
             // Its errors reach the request that is under way; without one they are nobody's.
             let _ = connection.await;
         });
         let socket = Arc::downgrade(socket);
-        Ok(Self {
-            sender,
-            socket,
-            born: Instant::now(),
-            _driver: AbortOnDropHandle::new(driver),
-        })
+        Ok(Self { sender, socket, born: Instant::now(), _driver: AbortOnDropHandle::new(driver) })
     }
 
     /// Sends `request`. While it is out, and when it fails in a way that leaves doubt, `sent` is true.
@@ -82,10 +71,7 @@ impl Wire {
                     return Err(SendError::Broken(text));
                 };
                 sent.store(before, Ordering::Release);
-                Err(SendError::Returned {
-                    request: Box::new(request),
-                    text,
-                })
+                Err(SendError::Returned { request: Box::new(request), text })
             }
         }
     }

@@ -113,9 +113,7 @@ impl Client {
             max_answer_bytes: config.max_answer_bytes,
             user_agent: config.user_agent,
         };
-        Self {
-            shared: Arc::new(shared),
-        }
+        Self { shared: Arc::new(shared) }
     }
 
     /// Makes one call for `team`, follows its redirects, and reads the whole answer.
@@ -124,12 +122,7 @@ impl Client {
     }
 
     /// Like [`call`](Self::call), but gives the call up when `stop` says so.
-    pub async fn call_until(
-        &self,
-        team: i64,
-        request: Request,
-        stop: &CancellationToken,
-    ) -> Result<Answer, CallError> {
+    pub async fn call_until(&self, team: i64, request: Request, stop: &CancellationToken) -> Result<Answer, CallError> {
         self.make(team, request, true, stop).await
     }
 
@@ -146,18 +139,10 @@ impl Client {
         stop: &CancellationToken,
     ) -> Result<Answer, CallError> {
         let started = Instant::now();
-        let call = Call {
-            client: &self.shared,
-            team,
-            follow,
-            sent: AtomicBool::new(false),
-        };
+        let call = Call { client: &self.shared, team, follow, sent: AtomicBool::new(false) };
         let timed = tokio::time::timeout(request.timeout, call.run(request));
         match stop.run_until_cancelled(timed).await {
-            Some(Ok(Ok(answer))) => Ok(Answer {
-                elapsed: started.elapsed(),
-                ..answer
-            }),
+            Some(Ok(Ok(answer))) => Ok(Answer { elapsed: started.elapsed(), ..answer }),
             Some(Ok(Err(error))) => Err(error),
             Some(Err(_)) => Err(CallError::TimedOut { sent: call.was_sent() }),
             None => Err(CallError::Stopped { sent: call.was_sent() }),
@@ -179,10 +164,7 @@ impl Call<'_> {
     async fn run(&self, request: Request) -> Result<Answer, CallError> {
         let mut hop = Hop::first(request);
         for _ in 0..=MAX_REDIRECTS {
-            let key = Key {
-                team: self.team,
-                origin: hop.target.origin(),
-            };
+            let key = Key { team: self.team, origin: hop.target.origin() };
             let live = self.exchange(&key, &hop).await?;
             let status = live.response.status();
             answer::check_status(status)?;
@@ -193,9 +175,7 @@ impl Call<'_> {
             answer::give_back(live, key, &self.client.pool).await;
             hop = hop.follow(&self.client.guard, status, &location)?;
         }
-        Err(CallError::ForbiddenRedirect(format!(
-            "more than {MAX_REDIRECTS} redirects"
-        )))
+        Err(CallError::ForbiddenRedirect(format!("more than {MAX_REDIRECTS} redirects")))
     }
 
     /// Sends one request, over a kept connection if there is a sound one, and waits for the head of its answer.
@@ -208,12 +188,7 @@ impl Call<'_> {
                 Err(message::SendError::Broken(text)) => return Err(CallError::Broken(text)),
             }
         }
-        let wire = self
-            .client
-            .opener
-            .open(&hop.target)
-            .await
-            .map_err(|error| self.place(error))?;
+        let wire = self.client.opener.open(&hop.target).await.map_err(|error| self.place(error))?;
         wire.send(request, &self.sent).await.map_err(|error| match error {
             message::SendError::Returned { text, .. } => self.place(CallError::NotSent(text)),
             message::SendError::Broken(text) => CallError::Broken(text),

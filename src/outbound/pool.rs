@@ -95,10 +95,7 @@ impl Shelves {
         let row = self.idle.entry(key).or_default();
         let fits = row.len() < MAX_IDLE_PER_KEY;
         if fits {
-            row.push(Idle {
-                wire,
-                since: Instant::now(),
-            });
+            row.push(Idle { wire, since: Instant::now() });
             self.total += 1;
         }
         fits

@@ -42,34 +42,16 @@ fn forbidden(why: &str) -> CallError {
 
 impl Hop {
     pub(super) fn first(request: Request) -> Self {
-        let Request {
-            method,
-            target,
-            headers,
-            body,
-            own,
-            signer,
-            ..
-        } = request;
+        let Request { method, target, headers, body, own, signer, .. } = request;
         // The creation has refused these already. One that got here all the same must not frame our request.
-        let harmless = headers
-            .into_iter()
-            .filter(|(name, _)| check_header(name.as_str(), "").is_ok());
+        let harmless = headers.into_iter().filter(|(name, _)| check_header(name.as_str(), "").is_ok());
         let body = body.filter(|_| carries_body(&method));
-        Self {
-            headers: harmless.chain(own).collect(),
-            method,
-            target,
-            body,
-            signer,
-        }
+        Self { headers: harmless.chain(own).collect(), method, target, body, signer }
     }
 
     /// The request that answers a redirect to `location`.
     pub(super) fn follow(self, guard: &Guard, status: StatusCode, location: &str) -> Result<Self, CallError> {
-        let target = guard
-            .check_redirect(&self.target, location)
-            .map_err(CallError::Refused)?;
+        let target = guard.check_redirect(&self.target, location).map_err(CallError::Refused)?;
         let same_origin = target.origin() == self.target.origin();
         let hop = Self { target, ..self }.with_method_after(status);
         if same_origin { Ok(hop) } else { hop.into_foreign(status) }
@@ -97,12 +79,7 @@ impl Hop {
         if matches!(code, 307 | 308) || carries_body(&self.method) {
             return Err(forbidden(&format!("HTTP {code} to another origin")));
         }
-        Ok(Self {
-            headers: Vec::new(),
-            body: None,
-            signer: None,
-            ..self
-        })
+        Ok(Self { headers: Vec::new(), body: None, signer: None, ..self })
     }
 
     /// The request as it goes over the wire.
@@ -116,11 +93,7 @@ impl Hop {
     }
 
     fn origin_form(&self) -> http::Uri {
-        self.target
-            .uri()
-            .path_and_query()
-            .cloned()
-            .map_or_else(http::Uri::default, Into::into)
+        self.target.uri().path_and_query().cloned().map_or_else(http::Uri::default, Into::into)
     }
 
     fn to_headers(&self, user_agent: &HeaderValue, body: &Bytes) -> HeaderMap {

@@ -38,10 +38,7 @@ impl Signer {
             texts.push((WEBHOOK_TIMESTAMP, t.to_string()));
             texts.push((WEBHOOK_ID, id.clone()));
         }
-        texts
-            .into_iter()
-            .filter_map(|(name, text)| Some((name, HeaderValue::from_str(&text).ok()?)))
-            .collect()
+        texts.into_iter().filter_map(|(name, text)| Some((name, HeaderValue::from_str(&text).ok()?))).collect()
     }
 }
 
@@ -98,42 +95,17 @@ mod tests {
     fn our_signature_is_what_other_languages_compute() {
         let long = ["k".repeat(64), "k".repeat(65)];
         let vectors: [(&str, i64, &[u8], &str); 8] = [
-            (
-                SECRET,
-                1_700_000_000,
-                b"",
-                "814e706027d44b6013448b27b12c76ad281f72d11fcf05d71e1ef85b69465064",
-            ),
-            (
-                SECRET,
-                1_700_000_000,
-                b"{}",
-                "86e42664e55bdef9d21c29ec99ef840bb60f05f718392629bb0eb162a585147e",
-            ),
+            (SECRET, 1_700_000_000, b"", "814e706027d44b6013448b27b12c76ad281f72d11fcf05d71e1ef85b69465064"),
+            (SECRET, 1_700_000_000, b"{}", "86e42664e55bdef9d21c29ec99ef840bb60f05f718392629bb0eb162a585147e"),
             (
                 SECRET,
                 1_700_000_000,
                 br#"{"event":"task.completed"}"#,
                 "8d0c6675b7e092562373565603402b7f7dbda109438f4bfe94a06b0783517889",
             ),
-            (
-                SECRET,
-                0,
-                b"{}",
-                "67d380ca01bfec17c9b335dd3de844bf5c228937bfef38c3b19bf62eb570d51a",
-            ),
-            (
-                SECRET,
-                1_700_000_000,
-                br#"{"a": 1}"#,
-                "7a428ed30a753bc3f7d3a5315937f356809207ceeb42fec0552fde3fd50add27",
-            ),
-            (
-                SECRET,
-                1_700_000_000,
-                br#"{"a":1}"#,
-                "07728d7e7b1736bac3de36a46c9bc0b660d59aa4a6f251544124fede1dc42a6c",
-            ),
+            (SECRET, 0, b"{}", "67d380ca01bfec17c9b335dd3de844bf5c228937bfef38c3b19bf62eb570d51a"),
+            (SECRET, 1_700_000_000, br#"{"a": 1}"#, "7a428ed30a753bc3f7d3a5315937f356809207ceeb42fec0552fde3fd50add27"),
+            (SECRET, 1_700_000_000, br#"{"a":1}"#, "07728d7e7b1736bac3de36a46c9bc0b660d59aa4a6f251544124fede1dc42a6c"),
             (
                 &long[0],
                 1_700_000_000,

@@ -24,10 +24,7 @@ pub(super) struct Socket {
 
 impl Socket {
     pub(super) fn new(stream: TcpStream) -> Self {
-        Self {
-            stream,
-            budget: AtomicUsize::new(HEAD_BUDGET),
-        }
+        Self { stream, budget: AtomicUsize::new(HEAD_BUDGET) }
     }
 
     /// A request is about to be sent: its answer's head has a budget.

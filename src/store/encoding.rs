@@ -86,8 +86,7 @@ pub(super) fn read_request(head: &str, body: Option<Vec<u8>>) -> Result<Request,
 }
 
 pub(super) fn write_payload(payload: &Payload) -> Written {
-    let head =
-        PayloadHead { status: payload.status_code, headers: payload.headers.clone(), ms: payload.duration_ms };
+    let head = PayloadHead { status: payload.status_code, headers: payload.headers.clone(), ms: payload.duration_ms };
     Written { head: to_json(&head), body: Some(payload.body.clone()) }
 }
 
@@ -175,12 +174,9 @@ fn load_entry(stored: StoredEntry) -> Result<Entry, StoreError> {
         "callback.late" => Entry::CallbackLate,
         "signal.received" => Entry::SignalReceived,
         "progress" => Entry::Progress,
-        "webhook.attempted" => Entry::WebhookAttempted {
-            attempt,
-            status_code: stored.code,
-            error: stored.error,
-            next_attempt_at: when,
-        },
+        "webhook.attempted" => {
+            Entry::WebhookAttempted { attempt, status_code: stored.code, error: stored.error, next_attempt_at: when }
+        }
         other => match Status::from_name(other) {
             Some(status) => Entry::Ended { status, error: stored.error },
             None => return Err(broken("event type")),

@@ -14,8 +14,6 @@ use crate::task::{
     Delivery, DeliveryOutcome, Entry, Event, Payload, Refusal, Request, Status, Task, TaskId, TeamId, Timestamp,
 };
 
-
-
 /// Why the store could not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -247,7 +245,12 @@ pub trait Store: Send + Sync + 'static {
 
     /// Claims due tasks: teams take turns; inside a team by priority, then by due time; never beyond a host's bound.
     /// No task is ever claimed twice at once.
-    async fn claim(&self, capacity: Capacity, lease_until: Timestamp, now: Timestamp) -> Result<Vec<Claimed>, StoreError>;
+    async fn claim(
+        &self,
+        capacity: Capacity,
+        lease_until: Timestamp,
+        now: Timestamp,
+    ) -> Result<Vec<Claimed>, StoreError>;
 
     /// Voids every claim on a task: what was `processing` was interrupted. Called once, before work starts.
     async fn void_claims(&self, now: Timestamp) -> Result<usize, StoreError>;
@@ -263,7 +266,12 @@ pub trait Store: Send + Sync + 'static {
     async fn claim_deliveries(&self, limit: usize, now: Timestamp) -> Result<Vec<ClaimedDelivery>, StoreError>;
 
     /// Records one attempt to deliver, and plans the next.
-    async fn finish_delivery(&self, id: TaskId, outcome: DeliveryOutcome, now: Timestamp) -> Result<Delivery, StoreError>;
+    async fn finish_delivery(
+        &self,
+        id: TaskId,
+        outcome: DeliveryOutcome,
+        now: Timestamp,
+    ) -> Result<Delivery, StoreError>;
 
     /// Gives a claimed delivery back without an attempt.
     async fn return_delivery(&self, id: TaskId) -> Result<(), StoreError>;

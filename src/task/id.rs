@@ -66,7 +66,8 @@ mod tests {
 
     #[test]
     fn an_id_comes_apart_and_together_again() {
-        for (millis, counter, random) in [(0, 0, 0), (1_763_900_000_000, 0x7fff, u64::MAX), ((1 << 48) - 1, 12_345, 7)] {
+        for (millis, counter, random) in [(0, 0, 0), (1_763_900_000_000, 0x7fff, u64::MAX), ((1 << 48) - 1, 12_345, 7)]
+        {
             let id = TaskId::from_parts(millis, counter, random);
             assert_eq!(TaskId::from_key(id.sort_key(), id.low_bits()), id);
             assert_eq!(id.0.get_version_num(), 7);
@@ -86,7 +87,9 @@ mod tests {
     #[test]
     fn only_the_canonical_spelling_is_an_id() {
         let id = TaskId::from_parts(1_763_900_000_000, 2748, 7).to_string();
-        for odd in [id.to_uppercase(), id.replace('-', ""), format!("{{{id}}}"), format!("urn:uuid:{id}"), String::new()] {
+        for odd in
+            [id.to_uppercase(), id.replace('-', ""), format!("{{{id}}}"), format!("urn:uuid:{id}"), String::new()]
+        {
             assert_eq!(TaskId::parse(&odd), None, "{odd}");
         }
         assert_eq!(TaskId::parse("f47ac10b-58cc-4372-a567-0e02b2c3d479"), None, "version 4");

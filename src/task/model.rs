@@ -65,7 +65,14 @@ pub struct Task {
 
 impl Task {
     /// A new task, due at once or at `due_at`.
-    pub fn new(id: TaskId, team: TeamId, priority: u8, policy: Policy, due_at: Option<Timestamp>, now: Timestamp) -> Self {
+    pub fn new(
+        id: TaskId,
+        team: TeamId,
+        priority: u8,
+        policy: Policy,
+        due_at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Self {
         let state = match due_at {
             Some(due_at) if due_at > now => State::Delayed { due_at },
             _ => State::Pending { since: now },

@@ -20,7 +20,9 @@ pub fn in_authority(url: &str) -> bool {
 
 /// The URL with the callback URL put in: as it is in the path, percent-encoded in the query.
 pub fn fill_url(url: &str, callback_url: &str) -> String {
-    let Some(query) = url.find('?') else { return url.replace(CALLBACK_URL, callback_url) };
+    let Some(query) = url.find('?') else {
+        return url.replace(CALLBACK_URL, callback_url);
+    };
     let (path, query) = url.split_at(query);
     let filled = path.replace(CALLBACK_URL, callback_url);
     filled + &query.replace(CALLBACK_URL, &percent_encode(callback_url))
@@ -67,7 +69,9 @@ mod tests {
 
     #[test]
     fn scheme_and_host_are_told_from_path_and_query() {
-        for bad in ["{asyncqueue_callback_url}", "http://{asyncqueue_callback_url}/", "http://a.{asyncqueue_callback_url}?x"] {
+        for bad in
+            ["{asyncqueue_callback_url}", "http://{asyncqueue_callback_url}/", "http://a.{asyncqueue_callback_url}?x"]
+        {
             assert!(in_authority(bad), "{bad}");
         }
         for good in ["http://a.example/{asyncqueue_callback_url}", "http://a.example?h={asyncqueue_callback_url}"] {

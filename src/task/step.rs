@@ -1,8 +1,6 @@
 //! The one function that changes a task.
 
-use super::{
-    Answer, CallbackVerdict, EarlyCallbacks, EndedBy, Entry, Event, State, Status, Task, Then, Timestamp,
-};
+use super::{Answer, CallbackVerdict, EarlyCallbacks, EndedBy, Entry, Event, State, Status, Task, Then, Timestamp};
 
 /// What becomes of the payload that came with an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

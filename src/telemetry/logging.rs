@@ -49,9 +49,7 @@ pub fn check_filter(filter: &str) -> Result<(), String> {
     if filter.trim().is_empty() {
         return Err("the filter is empty".to_owned());
     }
-    EnvFilter::try_new(filter)
-        .map(drop)
-        .map_err(|cause| format!("{filter:?} is not a log filter ({cause})"))
+    EnvFilter::try_new(filter).map(drop).map_err(|cause| format!("{filter:?} is not a log filter ({cause})"))
 }
 
 fn subscriber<W>(json: bool, colour: bool, filter: &str, writer: W) -> Result<impl Subscriber, String>
@@ -59,15 +57,9 @@ where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     check_filter(filter)?;
-    let filter = EnvFilter::try_new(filter)
-        .map_err(|cause| cause.to_string())?
-        .and(filter_fn(may_be_logged));
+    let filter = EnvFilter::try_new(filter).map_err(|cause| cause.to_string())?.and(filter_fn(may_be_logged));
     let layer: Box<dyn Layer<Registry> + Send + Sync> = if json {
-        let layer = fmt::layer()
-            .json()
-            .flatten_event(true)
-            .with_span_list(false)
-            .with_current_span(false);
+        let layer = fmt::layer().json().flatten_event(true).with_span_list(false).with_current_span(false);
         layer.with_writer(writer).boxed()
     } else {
         fmt::layer().with_ansi(colour).with_writer(writer).boxed()

@@ -19,11 +19,7 @@ const READ: usize = 1024;
 /// `signals/` and for anything that looks like a credential elsewhere. Percent-encoding hides nothing from this.
 pub fn path(raw: &str) -> Cow<'_, str> {
     let path = raw.split(['?', '#']).next().unwrap_or_default();
-    if path.contains('%') {
-        Cow::Owned(redact(&decoded(head(path, READ))).into_owned())
-    } else {
-        redact(path)
-    }
+    if path.contains('%') { Cow::Owned(redact(&decoded(head(path, READ))).into_owned()) } else { redact(path) }
 }
 
 /// Redacts a path in which nothing is encoded.
@@ -37,11 +33,7 @@ fn redact(path: &str) -> Cow<'_, str> {
         after_guard |= is_guarded(segment);
         clean
     });
-    if plain && clean {
-        Cow::Borrowed(path)
-    } else {
-        Cow::Owned(rewritten(path))
-    }
+    if plain && clean { Cow::Borrowed(path) } else { Cow::Owned(rewritten(path)) }
 }
 
 fn rewritten(path: &str) -> String {
@@ -53,11 +45,7 @@ fn rewritten(path: &str) -> String {
         if is_credential(segment) {
             shown.push(GONE);
         } else {
-            shown.extend(
-                segment
-                    .chars()
-                    .map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }),
-            );
+            shown.extend(segment.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }));
         }
         if is_guarded(segment) {
             shown.push('/');
@@ -118,11 +106,9 @@ fn decoded_once(text: &str) -> Option<String> {
     (out.len() < bytes.len()).then(|| match String::from_utf8(out) {
         Ok(text) => text,
         // ASCII's own substitute: U+FFFD would be longer than the byte it stands for. It is shown as U+FFFD all the same.
-        Err(error) => error
-            .into_bytes()
-            .into_iter()
-            .map(|byte| if byte.is_ascii() { byte as char } else { '\u{1a}' })
-            .collect(),
+        Err(error) => {
+            error.into_bytes().into_iter().map(|byte| if byte.is_ascii() { byte as char } else { '\u{1a}' }).collect()
+        }
     })
 }
 
@@ -144,16 +130,7 @@ mod tests {
     #[test]
     fn ordinary_paths_are_borrowed() {
         let task = "/v1/tasks/0198c0de-1234-7abc-8def-0123456789ab/cancel";
-        for plain in [
-            "",
-            "/",
-            "*",
-            "/healthz",
-            "/v1/tasks",
-            task,
-            "/v1/callbacks",
-            "/v1/callbacks/",
-        ] {
+        for plain in ["", "/", "*", "/healthz", "/v1/tasks", task, "/v1/callbacks", "/v1/callbacks/"] {
             assert!(matches!(path(plain), Cow::Borrowed(same) if same == plain), "{plain}");
         }
     }

@@ -112,34 +112,21 @@ pub struct Ledger {
 impl Ledger {
     pub fn open(dir: &Path) -> Self {
         let path = dir.join("journal.jsonl");
-        let file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&path)
-            .expect("the journal opens");
-        Self {
-            path,
-            file: Mutex::new(file),
-        }
+        let file = OpenOptions::new().create(true).append(true).open(&path).expect("the journal opens");
+        Self { path, file: Mutex::new(file) }
     }
 
     /// Appends one line; it is with the operating system when this returns. Only the service is killed here, never
     /// the machine, so that is enough.
     pub fn write(&self, entry: &Entry) {
         let line = serde_json::to_string(entry).expect("an entry is JSON") + "\n";
-        self.file
-            .lock()
-            .unwrap()
-            .write_all(line.as_bytes())
-            .expect("the journal is written");
+        self.file.lock().unwrap().write_all(line.as_bytes()).expect("the journal is written");
     }
 
     /// Everything that was written, in order.
     pub fn read(&self) -> Vec<Entry> {
         let file = BufReader::new(File::open(&self.path).expect("the journal opens"));
-        file.lines()
-            .map(|line| serde_json::from_str(&line.expect("a line")).expect("a line of ours"))
-            .collect()
+        file.lines().map(|line| serde_json::from_str(&line.expect("a line")).expect("a line of ours")).collect()
     }
 }
 
@@ -158,10 +145,7 @@ pub fn compact(json: &str) -> String {
 
 #[test]
 fn compacting_touches_nothing_but_whitespace_between_tokens() {
-    assert_eq!(
-        compact(" { \"a b\" : [ 1.0e2 , \"x \\\" y \\\\\" , 1 ] }\n"),
-        r#"{"a b":[1.0e2,"x \" y \\",1]}"#
-    );
+    assert_eq!(compact(" { \"a b\" : [ 1.0e2 , \"x \\\" y \\\\\" , 1 ] }\n"), r#"{"a b":[1.0e2,"x \" y \\",1]}"#);
 }
 
 #[test]

@@ -54,16 +54,9 @@ async fn kill_and_start(world: &World, server: Server, hits: &mut Hits) -> Serve
 }
 
 fn report(kills: usize, hits: &Hits) {
-    let Hits {
-        with_requests,
-        with_calls,
-        slowest_start,
-    } = hits;
+    let Hits { with_requests, with_calls, slowest_start } = hits;
     println!("T01: {kills} kills, {with_requests} with requests open, {with_calls} with calls in flight");
     println!("T01: slowest start {slowest_start:?}, to be under 2 s on an idle machine");
-    assert!(
-        *with_requests > 0,
-        "no kill hit an unacknowledged request: the window was missed"
-    );
+    assert!(*with_requests > 0, "no kill hit an unacknowledged request: the window was missed");
     assert!(*with_calls > 0, "no kill hit a call in flight: the window was missed");
 }

@@ -25,30 +25,15 @@ struct Case {
 }
 
 fn cases() -> Vec<Case> {
-    let case = |(call, when): (&'static str, &str)| Case {
-        call,
-        when: when.to_owned(),
-    };
+    let case = |(call, when): (&'static str, &str)| Case { call, when: when.to_owned() };
     if large() {
-        let every = |n: usize| {
-            [SYNCS, "pwrite64", "ftruncate"].map(|call| Case {
-                call,
-                when: n.to_string(),
-            })
-        };
-        let onwards = (1..=200).step_by(10).map(|n| Case {
-            call: SYNCS,
-            when: format!("{n}+"),
-        });
+        let every = |n: usize| [SYNCS, "pwrite64", "ftruncate"].map(|call| Case { call, when: n.to_string() });
+        let onwards = (1..=200).step_by(10).map(|n| Case { call: SYNCS, when: format!("{n}+") });
         return (1..=200).flat_map(every).chain(onwards).collect();
     }
     let syncs = ["1", "2", "5", "20", "80", "3+", "40+"].map(|when| case((SYNCS, when)));
     let writes = ["1", "10", "150", "300+"].map(|when| case(("pwrite64", when)));
-    syncs
-        .into_iter()
-        .chain(writes)
-        .chain([case(("ftruncate", "1"))])
-        .collect()
+    syncs.into_iter().chain(writes).chain([case(("ftruncate", "1"))]).collect()
 }
 
 /// What the failures hit.
@@ -72,22 +57,10 @@ async fn a_failing_write_loses_nothing_that_was_acknowledged() {
         server.stop().await;
         (world, server) = with_failures(world, case, &mut hits).await;
     }
-    let Hits {
-        injected,
-        under_load,
-        ended,
-        hopeless,
-    } = hits;
-    println!(
-        "T05: {} cases, {injected} hit, {under_load} of them under load",
-        cases.len()
-    );
+    let Hits { injected, under_load, ended, hopeless } = hits;
+    println!("T05: {} cases, {injected} hit, {under_load} of them under load", cases.len());
     println!("T05: {ended} ended the process; {hopeless} left no commit possible");
-    assert!(
-        injected * 2 >= cases.len(),
-        "{injected} of {} cases hit: the window was missed",
-        cases.len()
-    );
+    assert!(injected * 2 >= cases.len(), "{injected} of {} cases hit: the window was missed", cases.len());
     assert!(under_load > 0, "no case hit under load: the window was missed");
     assert!(hopeless > 0, "no case made all commits fail: the window was missed");
     world.settle_and_check(server).await;
@@ -103,11 +76,7 @@ async fn with_failures(mut world: World, case: &Case, hits: &mut Hits) -> (World
     match started {
         Ok(server) => world = under_load(world, server, hits).await,
         Err(ended) => {
-            assert!(
-                !ended.status.success(),
-                "{}: ended with code 0 although its store failed",
-                case.call
-            );
+            assert!(!ended.status.success(), "{}: ended with code 0 although its store failed", case.call);
             hits.ended += 1;
         }
     }
@@ -144,35 +113,23 @@ fn judge_trace(world: &World, trace: &Path, case: &Case, hits: &mut Hits, ready:
     };
     hits.hopeless += 1;
     let entries = world.ledger.read();
-    let last_start = entries
-        .iter()
-        .rposition(|entry| matches!(entry, Entry::Ready(_)))
-        .unwrap_or(0);
+    let last_start = entries.iter().rposition(|entry| matches!(entry, Entry::Ready(_))).unwrap_or(0);
     let acknowledged = entries[last_start..].iter().filter(|entry| {
         matches!(entry, Entry::Create(create) if create.verdict == Verdict::Acknowledged && create.sent > since)
     });
     let count = acknowledged.count();
-    assert_eq!(
-        count, 0,
-        "creations acknowledged while {} failed from the {} on",
-        case.call, case.when
-    );
+    assert_eq!(count, 0, "creations acknowledged while {} failed from the {} on", case.call, case.when);
 }
 
 /// When, in milliseconds, the thread that syncs most often had its first injected failure.
 fn first_failure_of_the_writer(traced: &str) -> Option<i64> {
     let thread = |line: &'_ str| line.split_whitespace().next().unwrap_or("").to_owned();
     let mut syncs: HashMap<String, usize> = HashMap::new();
-    for line in traced
-        .lines()
-        .filter(|line| line.contains("sync(") || line.contains("pwrite64("))
-    {
+    for line in traced.lines().filter(|line| line.contains("sync(") || line.contains("pwrite64(")) {
         *syncs.entry(thread(line)).or_default() += 1;
     }
     let (writer, _) = syncs.into_iter().max_by_key(|(_, count)| *count)?;
-    let failure = traced
-        .lines()
-        .find(|line| thread(line) == writer && line.contains("(INJECTED)"))?;
+    let failure = traced.lines().find(|line| thread(line) == writer && line.contains("(INJECTED)"))?;
     let (seconds, fraction) = failure.split_whitespace().nth(1)?.split_once('.')?;
     Some(seconds.parse::<i64>().ok()? * 1000 + fraction.get(..3)?.parse::<i64>().ok()?)
 }
@@ -182,12 +139,7 @@ fn strace(trace: &Path, case: &Case) -> Vec<OsString> {
     let failure = format!("inject={}:error=EIO:when={}", case.call, case.when);
     let options = ["strace", "-D", "-f", "-q", "-ttt", "--seccomp-bpf", "-e"];
     let what = [format!("trace={CALLS}"), "-e".to_owned(), failure, "-o".to_owned()];
-    options
-        .into_iter()
-        .map(OsString::from)
-        .chain(what.map(OsString::from))
-        .chain([trace.into()])
-        .collect()
+    options.into_iter().map(OsString::from).chain(what.map(OsString::from)).chain([trace.into()]).collect()
 }
 
 #[test]

@@ -41,11 +41,7 @@ async fn a_full_disk_refuses_creations_and_loses_nothing() {
 
 /// A task that is done, and its used callback id.
 async fn a_used_callback(world: &World) -> (String, String) {
-    let task = world
-        .create(0, Kind::Callback, &json!({}))
-        .await
-        .1
-        .expect("room for a task");
+    let task = world.create(0, Kind::Callback, &json!({})).await.1.expect("room for a task");
     loop {
         if let Some((called, id)) = world.target.take_callback(|_| 0) {
             assert_eq!(world.callback(&called, &id).await.status(), 200);
@@ -67,8 +63,7 @@ fn fill(world: &World) -> PathBuf {
     }
     assert!(written > 0 && written < MIB << 20, "the disk did not fill up");
     // Gives 256 KiB back.
-    file.set_len(written.saturating_sub(256 << 10))
-        .expect("a shorter filler");
+    file.set_len(written.saturating_sub(256 << 10)).expect("a shorter filler");
     path
 }
 
@@ -81,10 +76,7 @@ async fn create_large(world: &World) -> Outcome {
 async fn until_refused(world: &World) {
     let started = Instant::now();
     while create_large(world).await.status() == 201 {
-        assert!(
-            started.elapsed() < Duration::from_secs(60),
-            "creations fit on a disk that is full"
-        );
+        assert!(started.elapsed() < Duration::from_secs(60), "creations fit on a disk that is full");
     }
 }
 
@@ -95,28 +87,13 @@ async fn full(world: &World, server: &mut Server, used_task: &str, used: &str) {
     while started.elapsed() < lasting || refused < 10 {
         let outcome = create_large(world).await;
         assert_eq!(outcome.status(), 503, "a creation on a full disk: {outcome:?}");
-        assert!(
-            outcome.json()["error"].is_string(),
-            "503 without a JSON error: {outcome:?}"
-        );
+        assert!(outcome.json()["error"].is_string(), "503 without a JSON error: {outcome:?}");
         refused += 1;
-        assert_eq!(
-            world.task(used_task).await["status"],
-            "completed",
-            "a read while the disk is full"
-        );
+        assert_eq!(world.task(used_task).await["status"], "completed", "a read while the disk is full");
         let unknown = world.api().get("/v1/tasks/01890000-0000-7000-8000-000000000000").await;
         assert_eq!(unknown.status(), 404, "a look-up while the disk is full: {unknown:?}");
-        assert_eq!(
-            world.callback(used_task, used).await.status(),
-            404,
-            "a used callback id while the disk is full"
-        );
-        assert!(
-            server.exited().is_none(),
-            "a full disk ended the service: {}",
-            server.said()
-        );
+        assert_eq!(world.callback(used_task, used).await.status(), 404, "a used callback id while the disk is full");
+        assert!(server.exited().is_none(), "a full disk ended the service: {}", server.said());
         sleep(Duration::from_millis(50)).await;
     }
     println!("T06: {refused} creations refused in {:?}", started.elapsed());
@@ -125,10 +102,7 @@ async fn full(world: &World, server: &mut Server, used_task: &str, used: &str) {
 async fn resumes(world: &World) {
     let freed = Instant::now();
     while create_large(world).await.status() != 201 {
-        assert!(
-            freed.elapsed() < Duration::from_secs(5),
-            "no creation 5 s after there was space again"
-        );
+        assert!(freed.elapsed() < Duration::from_secs(5), "no creation 5 s after there was space again");
         sleep(Duration::from_millis(50)).await;
     }
     println!("T06: resumed {:?} after there was space", freed.elapsed());

@@ -33,11 +33,7 @@ async fn a_second_process_on_the_same_file_is_refused() {
     let said = refused(&world.site, "a second process").await;
     names_the_file(&world.site, &said);
     second.addr = first_address;
-    world
-        .create(0, Kind::Plain, &json!({}))
-        .await
-        .1
-        .expect("the first goes on");
+    world.create(0, Kind::Plain, &json!({})).await.1.expect("the first goes on");
     world.settle_and_check(server).await;
 }
 
@@ -57,20 +53,14 @@ async fn a_database_from_a_newer_version_is_refused_and_left_alone() {
     let site = used("t08-newer").await;
     let open = || rusqlite::Connection::open(site.database()).expect("a database");
     let version = |connection: &rusqlite::Connection| -> i64 {
-        connection
-            .pragma_query_value(None, "user_version", |row| row.get(0))
-            .expect("a version")
+        connection.pragma_query_value(None, "user_version", |row| row.get(0)).expect("a version")
     };
     let own = version(&open());
-    open()
-        .pragma_update(None, "user_version", 9_999)
-        .expect("a changed version");
+    open().pragma_update(None, "user_version", 9_999).expect("a changed version");
     let said = refused(&site, "a newer database").await;
     names_the_file(&site, &said);
     assert_eq!(version(&open()), 9_999, "a refused database was changed");
-    open()
-        .pragma_update(None, "user_version", own)
-        .expect("the version again");
+    open().pragma_update(None, "user_version", own).expect("the version again");
     Server::start(&site).await.stop().await;
 }
 
@@ -78,14 +68,10 @@ async fn a_database_from_a_newer_version_is_refused_and_left_alone() {
 async fn a_secret_key_of_another_store_is_refused() {
     let mut site = used("t08-secret").await;
     let secret = base64::engine::general_purpose::STANDARD.encode([0x5A; 32]);
-    site.environment
-        .push(("ASYNCQUEUE_SECRET_KEY".to_owned(), secret.clone()));
+    site.environment.push(("ASYNCQUEUE_SECRET_KEY".to_owned(), secret.clone()));
     let said = refused(&site, "another store's secret").await;
     assert!(!said.contains(&secret), "the message shows the secret: {said}");
-    assert!(
-        said.to_lowercase().contains("secret"),
-        "the message does not say what is wrong: {said}"
-    );
+    assert!(said.to_lowercase().contains("secret"), "the message does not say what is wrong: {said}");
     site.environment.clear();
     Server::start(&site).await.stop().await;
 }

@@ -34,20 +34,12 @@ async fn a_cut_callback_is_stored_or_its_id_lives_on() {
             cut_and_repeat(&world, &mut random, &task, &id, &mut hits).await;
         }
     }
-    let Hits {
-        cuts,
-        within,
-        whole_and_stored,
-        whole_and_not_stored,
-    } = hits;
+    let Hits { cuts, within, whole_and_stored, whole_and_not_stored } = hits;
     println!(
         "T11: {cuts} connections, {within} cut within, {whole_and_stored} whole and stored, {whole_and_not_stored} whole and not"
     );
     assert!(within > 0, "no request was cut: the window was missed");
-    assert!(
-        whole_and_stored > 0,
-        "no unread answer was that of a stored result: the window was missed"
-    );
+    assert!(whole_and_stored > 0, "no unread answer was that of a stored result: the window was missed");
     world.settle_and_check(server).await;
 }
 
@@ -83,11 +75,7 @@ async fn cut_and_repeat(world: &World, random: &mut Random, task: &str, id: &str
         world.note_unread_callback(task, id, &body);
     }
     // A stride that meets every byte once there have been enough cuts.
-    let sent = if whole {
-        request.len()
-    } else {
-        hits.cuts * 97 % request.len()
-    };
+    let sent = if whole { request.len() } else { hits.cuts * 97 % request.len() };
     send_and_leave(world, random, &request.as_bytes()[..sent]).await;
     // The result that stands once the cut request has had its chance.
     sleep(Duration::from_millis(random.between(0, 15))).await;

@@ -54,17 +54,9 @@ async fn secrets_are_found_nowhere() {
     server.stop().await;
     found.extend(in_files(&store_files(&world), &&canaries.credentials));
     found.extend(in_files(&logs(&world), &canaries.all()));
-    found.extend(in_bytes(
-        "/metrics",
-        &metrics.answer().expect("metrics").body,
-        canaries.all(),
-    ));
+    found.extend(in_bytes("/metrics", &metrics.answer().expect("metrics").body, canaries.all()));
     for refusal in world.api().refusals().iter().chain(&unkeyed.refusals()) {
-        found.extend(in_bytes(
-            &format!("answer {}", String::from_utf8_lossy(refusal)),
-            refusal,
-            canaries.all(),
-        ));
+        found.extend(in_bytes(&format!("answer {}", String::from_utf8_lossy(refusal)), refusal, canaries.all()));
     }
     the_scan_can_find(&world, &canaries);
     assert!(found.is_empty(), "secrets in the wrong place:\n{}", found.join("\n"));
@@ -81,10 +73,7 @@ async fn resolve_by_callback(world: &World, canaries: &mut Canaries) {
         "maxWaitTime": 600,
     });
     let created = create(world, &request).await;
-    let id = created["task"]["callbackId"]
-        .as_str()
-        .expect("a callback id")
-        .to_owned();
+    let id = created["task"]["callbackId"].as_str().expect("a callback id").to_owned();
     canaries.credentials.push(("callback id", id.clone()));
     until(world, &created, "waiting").await;
     let path = format!("/v1/callbacks/{id}");
@@ -102,10 +91,9 @@ async fn resolve_by_signal(world: &World, canaries: &mut Canaries) {
     let created = create(world, &request).await;
     let token = created["signalToken"].as_str().expect("a signal token").to_owned();
     canaries.credentials.push(("signal token", token.clone()));
-    canaries.credentials.push((
-        "signal task's callback id",
-        created["task"]["callbackId"].as_str().expect("an id").into(),
-    ));
+    canaries
+        .credentials
+        .push(("signal task's callback id", created["task"]["callbackId"].as_str().expect("an id").into()));
     until(world, &created, "waiting").await;
     let path = format!("/v1/signals/{token}");
     let unfit = json!({"status": canaries.payload("signal status")}).to_string();
@@ -166,18 +154,12 @@ async fn until(world: &World, created: &Value, status: &str) {
 fn store_files(world: &World) -> Vec<PathBuf> {
     let files = files_below(&world.site.store).into_iter();
     files
-        .filter(|file| {
-            file.file_name()
-                .is_some_and(|name| name.to_string_lossy().starts_with("asyncqueue.db"))
-        })
+        .filter(|file| file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("asyncqueue.db")))
         .collect()
 }
 
 fn logs(world: &World) -> Vec<PathBuf> {
-    files_below(&world.site.dir)
-        .into_iter()
-        .filter(|file| file.extension().is_some_and(|it| it == "log"))
-        .collect()
+    files_below(&world.site.dir).into_iter().filter(|file| file.extension().is_some_and(|it| it == "log")).collect()
 }
 
 fn in_files<'a>(
@@ -185,11 +167,7 @@ fn in_files<'a>(
     canaries: &(impl IntoIterator<Item = &'a (&'static str, String)> + Clone),
 ) -> Vec<String> {
     let read = |file: &PathBuf| (file.display().to_string(), std::fs::read(file).unwrap_or_default());
-    files
-        .iter()
-        .map(read)
-        .flat_map(|(name, bytes)| in_bytes(&name, &bytes, canaries.clone()))
-        .collect()
+    files.iter().map(read).flat_map(|(name, bytes)| in_bytes(&name, &bytes, canaries.clone())).collect()
 }
 
 /// What is found in some bytes: each canary as it is, and decoded where it is hexadecimal or base64.
@@ -198,9 +176,7 @@ fn in_bytes<'a>(
     bytes: &[u8],
     canaries: impl IntoIterator<Item = &'a (&'static str, String)>,
 ) -> Vec<String> {
-    let hit = canaries
-        .into_iter()
-        .filter(|(_, canary)| forms(canary).iter().any(|form| contains(bytes, form)));
+    let hit = canaries.into_iter().filter(|(_, canary)| forms(canary).iter().any(|form| contains(bytes, form)));
     hit.map(|(name, _)| format!("{name} in {place}")).collect()
 }
 
@@ -208,17 +184,11 @@ fn forms(canary: &str) -> Vec<Vec<u8>> {
     let bare = canary.trim_start_matches("whsec_").trim_start_matches("async_");
     let decoded = STANDARD.decode(bare).ok().filter(|_| canary.starts_with("whsec_"));
     let hex = (bare.len() == 64).then(|| from_hex(bare)).flatten();
-    [Some(bare.as_bytes().to_vec()), decoded, hex]
-        .into_iter()
-        .flatten()
-        .collect()
+    [Some(bare.as_bytes().to_vec()), decoded, hex].into_iter().flatten().collect()
 }
 
 fn from_hex(text: &str) -> Option<Vec<u8>> {
-    (0..text.len())
-        .step_by(2)
-        .map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok())
-        .collect()
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok()).collect()
 }
 
 fn contains(bytes: &[u8], part: &[u8]) -> bool {
@@ -230,15 +200,9 @@ fn contains(bytes: &[u8], part: &[u8]) -> bool {
 fn the_scan_can_find(world: &World, canaries: &Canaries) {
     let stored = in_files(&store_files(world), &&canaries.payloads);
     for name in ["task body", "header value", "callback body"] {
-        assert!(
-            stored.iter().any(|hit| hit.starts_with(&format!("{name} in"))),
-            "the scan does not see the {name}"
-        );
+        assert!(stored.iter().any(|hit| hit.starts_with(&format!("{name} in"))), "the scan does not see the {name}");
     }
-    let lines: Vec<u8> = logs(world)
-        .iter()
-        .flat_map(|file| std::fs::read(file).unwrap_or_default())
-        .collect();
+    let lines: Vec<u8> = logs(world).iter().flat_map(|file| std::fs::read(file).unwrap_or_default()).collect();
     let fine = contains(&lines, b"\"DEBUG\"") || contains(&lines, b"\"TRACE\"");
     assert!(fine, "nothing was logged below level info: the window was missed");
 }
@@ -246,10 +210,7 @@ fn the_scan_can_find(world: &World, canaries: &Canaries) {
 #[test]
 fn every_form_of_a_credential_is_found() {
     let id = "00ff".repeat(16);
-    let all = [
-        ("id", id.clone()),
-        ("secret", format!("whsec_{}", STANDARD.encode([7; 32]))),
-    ];
+    let all = [("id", id.clone()), ("secret", format!("whsec_{}", STANDARD.encode([7; 32])))];
     assert_eq!(in_bytes("p", format!("GET /{id}").as_bytes(), &all), ["id in p"]);
     assert_eq!(in_bytes("p", &[0, 255].repeat(16), &all), ["id in p"]);
     assert_eq!(in_bytes("p", &[7; 40], &all), ["secret in p"]);

@@ -40,20 +40,10 @@ async fn a_stop_under_load_fails_nobody() {
         let server = Arc::get_mut(&mut world).expect("no load is running").start().await;
         stop_under_load(&world, server, &mut tally).await;
     }
-    let Tally {
-        requests,
-        with_requests,
-        with_calls,
-        polls,
-        queued,
-        slowest,
-    } = tally;
+    let Tally { requests, with_requests, with_calls, polls, queued, slowest } = tally;
     println!("T44: {requests} requests; requests open at {with_requests} stops, calls in flight at {with_calls}");
     println!("T44: {polls} long polls answered, {queued} connections never accepted; slowest stop {slowest:?}");
-    assert!(
-        with_requests > 0 && with_calls > 0 && polls > 0,
-        "no stop hit anything under way: the window was missed"
-    );
+    assert!(with_requests > 0 && with_calls > 0 && polls > 0, "no stop hit anything under way: the window was missed");
     let world = Arc::get_mut(&mut world).expect("no load is running");
     let server = world.start().await;
     assert_none(&unanswered_and_done(world).await);
@@ -102,11 +92,7 @@ async fn ends_in_order(world: &World, server: &mut Server, tally: &mut Tally) {
         sleep(Duration::from_millis(20)).await;
     }
     let status = server.ended(GRACE).await;
-    assert!(
-        status.is_some_and(|status| status.success()),
-        "SIGTERM ended in {status:?}: {}",
-        server.said()
-    );
+    assert!(status.is_some_and(|status| status.success()), "SIGTERM ended in {status:?}: {}", server.said());
     tally.slowest = tally.slowest.max(signalled.elapsed());
 }
 
@@ -131,11 +117,7 @@ async fn poll(world: Arc<World>) {
     let id = id.unwrap_or_else(|| panic!("a task: {outcome:?}"));
     let client = Client::new(world.site.addr, Some(&world.site.key)).without_keep_alive();
     let outcome = client.get(&format!("/v1/tasks/{id}?wait=25")).await;
-    assert_eq!(
-        outcome.status(),
-        200,
-        "a long poll while the service stops: {outcome:?}"
-    );
+    assert_eq!(outcome.status(), 200, "a long poll while the service stops: {outcome:?}");
     assert_eq!(outcome.json()["task"]["status"], "delayed");
 }
 
@@ -158,10 +140,7 @@ fn judge(outcomes: Vec<(Outcome, Instant)>, tally: &mut Tally) {
 /// Requests without an answer whose work was done: the client was failed after all.
 async fn unanswered_and_done(world: &World) -> Vec<Violation> {
     let tasks = world.list(0, "").await;
-    let there: HashSet<&str> = tasks
-        .iter()
-        .filter_map(|task| task["metadata"]["marker"].as_str())
-        .collect();
+    let there: HashSet<&str> = tasks.iter().filter_map(|task| task["metadata"]["marker"].as_str()).collect();
     let entries = world.ledger.read();
     let unknown = entries.iter().filter_map(|entry| match entry {
         Entry::Create(create) if create.verdict == Verdict::Unknown => Some(create.marker.as_str()),

@@ -30,10 +30,7 @@ struct FakeClock {
 
 impl FakeClock {
     fn install(site: &mut Site) -> Self {
-        let clock = Self {
-            file: site.dir.join("clock"),
-            offset: 0,
-        };
+        let clock = Self { file: site.dir.join("clock"), offset: 0 };
         std::fs::write(&clock.file, "+0").expect("the clock file");
         let library = library().display().to_string();
         let pairs = [
@@ -44,8 +41,7 @@ impl FakeClock {
             ("DONT_FAKE_MONOTONIC", "1"),
             ("NO_FAKE_STAT", "1"),
         ];
-        site.environment
-            .extend(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        site.environment.extend(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())));
         clock
     }
 
@@ -53,17 +49,11 @@ impl FakeClock {
     fn set(&mut self, site: &Site, offset: i64) {
         std::fs::write(&self.file, format!("{offset:+}")).expect("the clock file");
         self.offset = offset;
-        let output = Command::new("date")
-            .arg("+%s")
-            .envs(site.environment.iter().cloned())
-            .output();
+        let output = Command::new("date").arg("+%s").envs(site.environment.iter().cloned()).output();
         let shown = succeeded("date", &output.expect("date runs"));
         let shown: i64 = shown.trim().parse().expect("a number of seconds");
         let off = (shown - wall_ms() / 1000 - offset).abs();
-        assert!(
-            off <= 2,
-            "libfaketime shows {shown}, {off} s from what was set: the window was missed"
-        );
+        assert!(off <= 2, "libfaketime shows {shown}, {off} s from what was set: the window was missed");
     }
 
     fn now(&self) -> i64 {
@@ -75,11 +65,7 @@ impl FakeClock {
 fn library() -> PathBuf {
     let roots = ["/usr/lib", "/usr/local/lib", "/usr/lib64"].map(PathBuf::from);
     let folders = roots.iter().flat_map(|root| {
-        let inner = std::fs::read_dir(root)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .map(|entry| entry.path());
+        let inner = std::fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path());
         inner.chain([root.clone()]).collect::<Vec<_>>()
     });
     let mut files = folders.flat_map(|folder| files_below(&folder.join("faketime")));
@@ -89,10 +75,7 @@ fn library() -> PathBuf {
 
 fn uses_the_library(server: &Server) {
     let maps = std::fs::read_to_string(format!("/proc/{}/maps", server.id())).expect("a process of ours");
-    assert!(
-        maps.contains("libfaketime"),
-        "the service runs without libfaketime: the window was missed"
-    );
+    assert!(maps.contains("libfaketime"), "the service runs without libfaketime: the window was missed");
 }
 
 /// Tasks of every timed sort, with when they were made.
@@ -173,11 +156,7 @@ async fn a_clock_that_is_set_breaks_no_promise() {
     // A clock that was fast and set right holds stored times up by what it was fast: now that time has passed, too.
     clock.set(&world.site, 2 * HOUR);
     for flock in &held {
-        assert_eq!(
-            flock.finish_within(&world, wall_ms() + 5_000).await,
-            0,
-            "tasks are stuck after the clock moved on"
-        );
+        assert_eq!(flock.finish_within(&world, wall_ms() + 5_000).await, 0, "tasks are stuck after the clock moved on");
     }
     times_were_kept(&world, &held).await;
     world.settle_and_check(server).await;
@@ -189,42 +168,17 @@ async fn jump(world: &World, clock: &mut FakeClock, offset: i64) -> [Flock; 2] {
     let before = Flock::create(world, clock).await;
     sleep(Duration::from_millis(300)).await;
     let back = offset < clock.offset;
-    let far = several(
-        world,
-        Kind::Delayed,
-        &json!({"delayUntil": iso(clock.now() + 60 * DAY * 1000)}),
-    )
-    .await;
+    let far = several(world, Kind::Delayed, &json!({"delayUntil": iso(clock.now() + 60 * DAY * 1000)})).await;
     clock.set(&world.site, offset);
     let after = Flock::create(world, clock).await;
     let held_up = before.finish(world).await;
-    println!(
-        "T45: clock at {offset:+} s: {held_up} of {} tasks held up",
-        before.timed().count()
-    );
-    assert!(
-        back || held_up == 0,
-        "{held_up} tasks are late although the clock went forward"
-    );
-    assert_eq!(
-        after.finish(world).await,
-        0,
-        "tasks made after the clock was set to {offset:+} s are late"
-    );
-    let now = world.task(&after.waiting[0]).await["createdAt"]
-        .as_str()
-        .and_then(parse_ms)
-        .unwrap_or(0);
-    println!(
-        "T45: the service dates a new task {} s from the real time",
-        (now - after.made) / 1000
-    );
+    println!("T45: clock at {offset:+} s: {held_up} of {} tasks held up", before.timed().count());
+    assert!(back || held_up == 0, "{held_up} tasks are late although the clock went forward");
+    assert_eq!(after.finish(world).await, 0, "tasks made after the clock was set to {offset:+} s are late");
+    let now = world.task(&after.waiting[0]).await["createdAt"].as_str().and_then(parse_ms).unwrap_or(0);
+    println!("T45: the service dates a new task {} s from the real time", (now - after.made) / 1000);
     for id in far {
-        assert_eq!(
-            world.task(&id).await["status"],
-            "delayed",
-            "a task that is due in 60 days"
-        );
+        assert_eq!(world.task(&id).await["status"], "delayed", "a task that is due in 60 days");
         world.cancel(0, &id).await;
     }
     [before, after]
@@ -262,10 +216,7 @@ fn early_backoffs(world: &World, flock: &Flock) -> usize {
     calls.retain(|call| flock.flaky.contains(&call.task));
     calls.sort_by(|a, b| (&a.task, a.attempt).cmp(&(&b.task, b.attempt)));
     let early = calls.windows(2).filter(|pair| {
-        pair[0].task == pair[1].task
-            && pair[0]
-                .answered
-                .is_some_and(|answered| pair[1].at + 5 < answered + 1_000)
+        pair[0].task == pair[1].task && pair[0].answered.is_some_and(|answered| pair[1].at + 5 < answered + 1_000)
     });
     early.count()
 }
@@ -278,9 +229,7 @@ async fn waited_right(world: &World, task: &Value) -> bool {
         let event = events.as_array()?.iter().rfind(|event| event["type"] == kind)?;
         parse_ms(event["at"].as_str()?)
     };
-    at("waiting")
-        .zip(at("timeout"))
-        .is_some_and(|(since, end)| (1_950..=4_050).contains(&(end - since)))
+    at("waiting").zip(at("timeout")).is_some_and(|(since, end)| (1_950..=4_050).contains(&(end - since)))
 }
 
 /// Every task was called as often as its sort says, whatever the clock did.
@@ -288,16 +237,8 @@ fn no_burst(world: &World) {
     let calls = world.target.calls();
     for call in &calls {
         let all = calls.iter().filter(|other| other.task == call.task).count();
-        let failed = calls
-            .iter()
-            .filter(|other| other.task == call.task && other.status == 500)
-            .count();
-        assert_eq!(
-            all,
-            failed + 1,
-            "{} was called {all} times after {failed} failures",
-            call.task
-        );
+        let failed = calls.iter().filter(|other| other.task == call.task && other.status == 500).count();
+        assert_eq!(all, failed + 1, "{} was called {all} times after {failed} failures", call.task);
     }
 }
 
@@ -318,10 +259,7 @@ async fn a_rate_window_ignores_the_wall_clock() {
         clock.set(&site, offset);
         assert_eq!(post().await, 429, "with the clock at {offset:+} s");
     }
-    assert!(
-        started.elapsed() < Duration::from_secs(55),
-        "too slow for a window of a minute: the window was missed"
-    );
+    assert!(started.elapsed() < Duration::from_secs(55), "too slow for a window of a minute: the window was missed");
     clock.set(&site, 0);
     server.stop().await;
 }

@@ -76,8 +76,17 @@ async fn ids_that_are_not_to_the_letter_are_gone_and_change_nothing() {
     let encoded = format!("%{first:02x}{}", &id[1..]);
     let altered = format!("{}{}", if first == b'0' { '1' } else { '0' }, &id[1..]);
     let odd = [
-        encoded, altered, id.to_uppercase(), id[1..].to_owned(), format!("{id}0"), "0".repeat(64), "x".into(),
-        format!("{id}%00"), format!("{id};a=1"), task.id.clone(), task.signal.clone().unwrap(),
+        encoded,
+        altered,
+        id.to_uppercase(),
+        id[1..].to_owned(),
+        format!("{id}0"),
+        "0".repeat(64),
+        "x".into(),
+        format!("{id}%00"),
+        format!("{id};a=1"),
+        task.id.clone(),
+        task.signal.clone().unwrap(),
     ];
     for odd in odd.iter().filter(|odd| **odd != id) {
         service.post(&format!("/v1/callbacks/{odd}"), "{}").await.expect_error(404, GONE);
@@ -146,9 +155,8 @@ async fn the_limit_may_exempt_addresses_or_count_only_the_refused() {
 #[tokio::test]
 async fn an_exempt_ipv6_address_is_exempt() {
     let exempt = "2001:db8:1:2::5";
-    let flags = [
-        "--callback-rate-limit", "1/60", "--callback-rate-limit-exempt", exempt, "--trusted-proxy", "127.0.0.1",
-    ];
+    let flags =
+        ["--callback-rate-limit", "1/60", "--callback-rate-limit-exempt", exempt, "--trusted-proxy", "127.0.0.1"];
     let service = Service::with(&flags).await;
     for _ in 0..3 {
         service.send("POST", "/v1/callbacks/x", &[("x-forwarded-for", exempt)], Some("{}")).await.expect(404);

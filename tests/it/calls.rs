@@ -12,7 +12,8 @@ pub fn check_signature(header: &str, secrets: &[&str], body: &[u8]) {
     let mut parts = header.split(',');
     let t = parts.next().and_then(|part| part.strip_prefix("t=")).expect("a time");
     let message = [t.as_bytes(), b".", body].concat();
-    let expected: Vec<_> = secrets.iter().map(|key| format!("v1={}", hex(&hmac_sha256(key.as_bytes(), &message)))).collect();
+    let expected: Vec<_> =
+        secrets.iter().map(|key| format!("v1={}", hex(&hmac_sha256(key.as_bytes(), &message)))).collect();
     assert_eq!(parts.collect::<Vec<_>>(), expected);
     let age = asyncqueue::clock::Clock::now(&asyncqueue::clock::SystemClock).unix_seconds() - t.parse::<i64>().unwrap();
     assert!((-86_400..=300).contains(&age), "{age}");
@@ -77,7 +78,11 @@ async fn a_plain_answer_completes_the_task_with_it() {
     let service = Service::start().await;
     let target = Target::start(|seen, _| {
         let status = seen.path[1..].parse().unwrap();
-        Reply::with(status, &[("X-Two", "a"), ("x-two", "b"), ("Set-Cookie", "c=d")], if status == 204 { "" } else { "said" })
+        Reply::with(
+            status,
+            &[("X-Two", "a"), ("x-two", "b"), ("Set-Cookie", "c=d")],
+            if status == 204 { "" } else { "said" },
+        )
     })
     .await;
     for status in [200, 201, 204, 299, 304, 302, 400, 404, 429, 499] {
@@ -140,7 +145,8 @@ async fn a_5xx_is_retried_with_exact_backoff_and_then_fails_the_task() {
         assert_eq!(task["error"], "Server error: HTTP 500 - Internal Server Error");
         assert_eq!((&task["result"]["statusCode"], &task["result"]["body"]), (&json!(500), &json!("broken")));
         assert_eq!(delays(&service, task["id"].as_str().unwrap()).await, expected);
-        let attempts: Vec<_> = target.seen().iter().map(|seen| seen.header("x-asyncqueue-attempt").unwrap().to_owned()).collect();
+        let attempts: Vec<_> =
+            target.seen().iter().map(|seen| seen.header("x-asyncqueue-attempt").unwrap().to_owned()).collect();
         assert_eq!(attempts, ["1", "2", "3", "4", "5", "6"]);
     }
 }
@@ -169,7 +175,13 @@ async fn no_retries_means_one_attempt() {
 #[tokio::test]
 async fn retry_after_is_obeyed_where_it_is_longer_than_the_backoff() {
     let service = Service::start().await;
-    let cases = [("503", "7", "[]", 7000), ("503", "0", "[]", 1000), ("503", "999999", "[]", 3_600_000), ("429", "30", "[429]", 30_000), ("429", "soon", "[429]", 1000)];
+    let cases = [
+        ("503", "7", "[]", 7000),
+        ("503", "0", "[]", 1000),
+        ("503", "999999", "[]", 3_600_000),
+        ("429", "30", "[429]", 30_000),
+        ("429", "soon", "[429]", 1000),
+    ];
     for (status, after, retry_on, delay) in cases {
         let status = status.parse().unwrap();
         let target = Target::start(move |_, _| Reply::with(status, &[("Retry-After", after)], "")).await;
@@ -274,10 +286,15 @@ async fn redirects_are_followed_five_times_and_turn_a_post_into_a_get() {
     let service = Service::start().await;
     let target = Target::start(|seen, _| {
         let left: u32 = seen.path.trim_start_matches("/302/").parse().unwrap_or(0);
-        if left == 0 { Reply::status(200, "there") } else { Reply::with(302, &[("Location", &format!("/302/{}", left - 1))], "") }
+        if left == 0 {
+            Reply::status(200, "there")
+        } else {
+            Reply::with(302, &[("Location", &format!("/302/{}", left - 1))], "")
+        }
     })
     .await;
-    let body = |hops: u32| json!({"targetUrl": target.url(&format!("/302/{hops}")), "body": "b", "headers": {"X-Key": "k"}});
+    let body =
+        |hops: u32| json!({"targetUrl": target.url(&format!("/302/{hops}")), "body": "b", "headers": {"X-Key": "k"}});
     let created = service.create(&body(5)).await;
     let task = service.becomes(&created.id, "completed").await;
     assert_eq!(task["result"]["body"], "there");
@@ -296,17 +313,21 @@ async fn another_origin_gets_nothing_of_the_users() {
     let service = Service::start().await;
     let other = Target::ok().await;
     let elsewhere = other.url("/next");
-    let target = Target::start(move |seen, _| {
-        Reply::with(seen.path[1..].parse().unwrap(), &[("Location", &elsewhere)], "")
-    })
-    .await;
+    let target =
+        Target::start(move |seen, _| Reply::with(seen.path[1..].parse().unwrap(), &[("Location", &elsewhere)], ""))
+            .await;
     for (index, status) in [301, 302, 303].into_iter().enumerate() {
         let body = json!({"targetUrl": target.url(&format!("/{status}")), "body": "secret-body", "headers": {"X-Key": "secret-key"}});
         let created = service.create(&body).await;
         service.becomes(&created.id, "completed").await;
         let seen = other.request(index + 1).await;
         assert_eq!((seen.method.as_str(), seen.path.as_str(), seen.text()), ("GET", "/next", ""));
-        assert!(seen.headers.iter().all(|(name, value)| !value.contains("secret") && !name.to_lowercase().contains("signature")), "{seen:?}");
+        assert!(
+            seen.headers
+                .iter()
+                .all(|(name, value)| !value.contains("secret") && !name.to_lowercase().contains("signature")),
+            "{seen:?}"
+        );
     }
     for status in [307, 308] {
         let created = service.create(&json!({"targetUrl": target.url(&format!("/{status}")), "body": "b"})).await;

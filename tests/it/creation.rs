@@ -102,7 +102,8 @@ async fn numbers_have_their_bounds() {
 async fn words_must_be_known_ones() {
     let service = Service::start().await;
     let error = "method must be one of GET, POST, PUT, DELETE";
-    refused(&service, "method", &["\"PATCH\"", "\"get\"", "\"CONNECT\"", "\"TRACE\"", "1", "null", "\"\""], error).await;
+    refused(&service, "method", &["\"PATCH\"", "\"get\"", "\"CONNECT\"", "\"TRACE\"", "1", "null", "\"\""], error)
+        .await;
     taken(&service, "method", &["\"GET\"", "\"POST\"", "\"PUT\"", "\"DELETE\""]).await;
     let error = "retryBackoff must be linear or exponential";
     refused(&service, "retryBackoff", &["\"fixed\"", "\"\"", "1", "null", "\"Linear\""], error).await;
@@ -117,8 +118,13 @@ async fn times_need_a_zone_and_lie_within_a_year() {
     let service = Service::start().await;
     let error = "delayUntil must be an ISO 8601 time with a zone, such as 2026-01-31T12:00:00Z";
     let odd = [
-        "\"2026-01-31T12:00:00\"", "\"2026-02-30T12:00:00Z\"", "\"2026-06-30T23:59:60Z\"", "\"soon\"", "\"\"",
-        "\"1700000000\"", "\"2026-01-31\"",
+        "\"2026-01-31T12:00:00\"",
+        "\"2026-02-30T12:00:00Z\"",
+        "\"2026-06-30T23:59:60Z\"",
+        "\"soon\"",
+        "\"\"",
+        "\"1700000000\"",
+        "\"2026-01-31\"",
     ];
     refused(&service, "delayUntil", &odd, error).await;
     refused(&service, "delayUntil", &["1700000000"], "delayUntil must be a string").await;
@@ -136,7 +142,10 @@ async fn urls_are_absolute_and_http() {
         ("example.com", "targetUrl must be a valid http or https URL"),
         ("ftp://example.com/", "targetUrl must be a valid http or https URL"),
         ("http://", "targetUrl must be a valid http or https URL"),
-        ("http://user:pw@example.com/", "targetUrl is not allowed: credentials in a URL are not allowed; send an Authorization header instead"),
+        (
+            "http://user:pw@example.com/",
+            "targetUrl is not allowed: credentials in a URL are not allowed; send an Authorization header instead",
+        ),
         ("http://10.0.0.1/", "targetUrl is not allowed: private addresses (10.0.0.0/8) are not allowed"),
         ("http://169.254.169.254/", "targetUrl is not allowed: cloud metadata addresses are not allowed"),
     ];
@@ -164,8 +173,21 @@ async fn urls_are_absolute_and_http() {
 async fn headers_that_would_break_framing_are_refused_by_name() {
     let service = Service::start().await;
     for name in [
-        "Host", "content-length", "Transfer-Encoding", "Connection", "Keep-Alive", "Proxy-Authorization", "TE", "Trailer",
-        "Upgrade", "Expect", "HTTP2-Settings", "X-AsyncQueue-Task-Id", "Forwarded", "X-Forwarded-For", ":path",
+        "Host",
+        "content-length",
+        "Transfer-Encoding",
+        "Connection",
+        "Keep-Alive",
+        "Proxy-Authorization",
+        "TE",
+        "Trailer",
+        "Upgrade",
+        "Expect",
+        "HTTP2-Settings",
+        "X-AsyncQueue-Task-Id",
+        "Forwarded",
+        "X-Forwarded-For",
+        ":path",
     ] {
         let headers = json!({name: "v"}).to_string();
         refused(&service, "headers", &[&headers], &format!("Header name is not allowed: {name}")).await;
@@ -177,9 +199,11 @@ async fn headers_that_would_break_framing_are_refused_by_name() {
     for value in ["a\r\nb", "a\nb", "a\0", "\u{1b}[0m"] {
         refused(&service, "headers", &[&json!({"X-A": value}).to_string()], "Invalid header value: X-A").await;
     }
-    refused(&service, "headers", &[r#"{"X-A":"1","x-a":"2"}"#, r#"{"X-A":"1","x-a":"1"}"#], "Duplicate header: x-a").await;
+    refused(&service, "headers", &[r#"{"X-A":"1","x-a":"2"}"#, r#"{"X-A":"1","x-a":"1"}"#], "Duplicate header: x-a")
+        .await;
     let error = "headers must be an object of strings";
-    refused(&service, "headers", &["[]", "null", "\"a\"", r#"{"a":1}"#, r#"{"a":null}"#, r#"[["a","b"]]"#], error).await;
+    refused(&service, "headers", &["[]", "null", "\"a\"", r#"{"a":1}"#, r#"{"a":null}"#, r#"[["a","b"]]"#], error)
+        .await;
     let token = r#"{"Authorization":"tok_0123"}"#;
     refused(&service, "headers", &[token], "Token not found: tok_0123").await;
 }
@@ -237,7 +261,9 @@ async fn the_content_type_may_be_missing_but_not_wrong() {
     for fine in [None, Some("application/json"), Some("Application/JSON; charset=utf-8")] {
         send(fine).await.expect(201);
     }
-    for odd in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/jsonx", ""] {
+    for odd in
+        ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/jsonx", ""]
+    {
         send(Some(odd)).await.expect_error(415, "Content-Type must be application/json");
     }
     let coded = [("x-api-key", KEY), ("content-encoding", "gzip")];
@@ -258,7 +284,11 @@ async fn ten_mebibytes_fit_and_no_more() {
 async fn the_placeholder_stands_in_path_query_headers_and_body_only() {
     let service = Service::start().await;
     let error = "targetUrl may hold the callback URL in its path or query only";
-    for url in ["{asyncqueue_callback_url}", "http://{asyncqueue_callback_url}/", "http://a.{asyncqueue_callback_url}.example/x"] {
+    for url in [
+        "{asyncqueue_callback_url}",
+        "http://{asyncqueue_callback_url}/",
+        "http://a.{asyncqueue_callback_url}.example/x",
+    ] {
         let answer = service.try_create(&json!({"targetUrl": url}).to_string()).await.expect(400);
         assert_eq!(answer.error(), error, "{url}");
     }
@@ -285,7 +315,9 @@ async fn the_placeholder_stands_in_path_query_headers_and_body_only() {
 #[tokio::test]
 async fn fields_of_later_versions_are_refused_unless_they_ask_for_nothing() {
     let service = Service::start().await;
-    for (name, value) in [("provider", "\"fal\""), ("pollConfig", "{}"), ("useCallback", "true"), ("callbackConfig", "{}")] {
+    for (name, value) in
+        [("provider", "\"fal\""), ("pollConfig", "{}"), ("useCallback", "true"), ("callbackConfig", "{}")]
+    {
         assert_eq!(field(&service, name, value).await.0, 400, "{name}");
     }
     taken(&service, "provider", &["null"]).await;

@@ -2,12 +2,9 @@
 
 #![expect(clippy::format_push_string, reason = "tests may be plain")]
 
-mod access;
 mod callbacks;
 mod calls;
 mod creation;
-mod json_bodies;
-mod operation;
 mod races;
 mod reading;
 mod signals;

@@ -49,7 +49,10 @@ async fn a_signal_may_fail_the_task() {
     let answer = service.post(&created.signal_path(), body).await.expect(200).json();
     assert_eq!(answer["task"]["status"], "failed");
     let task = service.task(&created.id).await;
-    assert_eq!((&task["status"], &task["error"], &task["result"]["body"]), (&json!("failed"), &json!("GPU on fire"), &json!("[1]")));
+    assert_eq!(
+        (&task["status"], &task["error"], &task["result"]["body"]),
+        (&json!("failed"), &json!("GPU on fire"), &json!("[1]"))
+    );
     let created = waiting(&service, &target).await;
     service.post(&created.signal_path(), r#"{"status":"failed"}"#).await.expect(200);
     assert!(service.task(&created.id).await["error"].is_string());
@@ -60,8 +63,17 @@ async fn what_is_no_signal_leaves_the_token_live() {
     let (service, target) = (Service::start().await, Target::ok().await);
     let created = waiting(&service, &target).await;
     for body in [
-        "", "[]", "null", "{}", r#"{"status":"done"}"#, r#"{"status":"COMPLETED"}"#, r#"{"status":null}"#,
-        r#"{"status":"failed","error":1}"#, r#"{"status":"failed","x":1}"#, r#"{"status":"failed","status":"completed"}"#, "{",
+        "",
+        "[]",
+        "null",
+        "{}",
+        r#"{"status":"done"}"#,
+        r#"{"status":"COMPLETED"}"#,
+        r#"{"status":null}"#,
+        r#"{"status":"failed","error":1}"#,
+        r#"{"status":"failed","x":1}"#,
+        r#"{"status":"failed","status":"completed"}"#,
+        "{",
     ] {
         service.post(&created.signal_path(), body).await.expect(400);
     }
@@ -79,7 +91,9 @@ async fn other_tokens_are_gone() {
     let created = waiting(&service, &target).await;
     let body = r#"{"status":"completed"}"#;
     let token = created.signal.clone().unwrap();
-    for odd in [created.callback.clone().unwrap(), token.to_uppercase(), format!("{token}0"), "x".into(), "0".repeat(64)] {
+    for odd in
+        [created.callback.clone().unwrap(), token.to_uppercase(), format!("{token}0"), "x".into(), "0".repeat(64)]
+    {
         if odd != token {
             service.post(&format!("/v1/signals/{odd}"), body).await.expect_error(404, GONE);
         }

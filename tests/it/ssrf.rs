@@ -1,1 +1,55 @@
-//! To come.
+//! The catalogue of hostile URLs, in each place of a creation that takes a URL.
+
+use asyncqueue::clock::Clock;
+use serde_json::json;
+
+use crate::support::{Names, Service};
+
+/// The catalogue's lines: verdict and URL.
+fn catalogue() -> Vec<(String, String)> {
+    let text = include_str!("../data/ssrf_urls.tsv");
+    let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+    lines
+        .filter_map(|line| {
+            let mut columns = line.split('\t');
+            Some((columns.next()?.to_owned(), unescape(columns.next()?)))
+        })
+        .collect()
+}
+
+/// `\u{HEX}` stands for that character.
+fn unescape(text: &str) -> String {
+    let mut parts = text.split("\\u{");
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (code, rest) = part.split_once('}').unwrap();
+        plain.push(char::from_u32(u32::from_str_radix(code, 16).unwrap()).unwrap());
+        plain.push_str(rest);
+    }
+    plain
+}
+
+#[tokio::test]
+async fn every_line_has_its_verdict_as_target_and_as_completion_url() {
+    let service = Service::among(&[], Names::default()).await;
+    let mut refused = 0;
+    let mut taken = 0;
+    for (verdict, url) in catalogue() {
+        for field in ["targetUrl", "onCompleteUrl"] {
+            // Far in the future, so that nothing is ever called.
+            let later = asyncqueue::wire::iso(service.clock.now().plus_millis(3_600_000));
+            let mut body = json!({"targetUrl": "https://example.com/", "delayUntil": later});
+            body[field] = json!(url);
+            let answer = service.try_create(&body.to_string()).await;
+            let expected = if verdict == "REJECT" { 400 } else { 201 };
+            assert_eq!(answer.status, expected, "{field} {url:?}: {}", answer.text());
+            if verdict == "REJECT" {
+                assert_eq!(answer.json()["details"][0]["field"], field, "{url:?}");
+                refused += 1;
+            } else {
+                taken += 1;
+            }
+        }
+    }
+    assert!(refused > 700 && taken > 100, "{refused} refused, {taken} taken");
+}

@@ -48,10 +48,5 @@ impl Drop for Scratch {
 
 fn open(folder: &Path) -> Sqlite {
     let fatal = Arc::new(|why: &str| panic!("{why}"));
-    Sqlite::open(Options {
-        path: folder.join("queue.db"),
-        observer: Arc::new(NoObserver),
-        fatal,
-    })
-    .unwrap()
+    Sqlite::open(Options { path: folder.join("queue.db"), observer: Arc::new(NoObserver), fatal }).unwrap()
 }

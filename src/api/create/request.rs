@@ -258,7 +258,8 @@ fn parse_time(text: &str) -> Option<Timestamp> {
 fn waits(fields: &Fields<'_>, request: &Request, reader: &mut Reader<'_, '_>) -> bool {
     let mentioned = placeholder::mentioned(request);
     if mentioned && fields.raw("waitForSignal") == Some("false") {
-        let text = "waitForSignal is false, but the task mentions {asyncqueue_callback_url} and so waits for a callback";
+        let text =
+            "waitForSignal is false, but the task mentions {asyncqueue_callback_url} and so waits for a callback";
         reader.refuse("waitForSignal", text);
     }
     mentioned || request.wait_for_signal

@@ -76,7 +76,9 @@ async fn tell(client: &Client, url: &str, body: Bytes) {
     tokio::time::sleep(WORK).await;
     for _ in 0..TRIES {
         match request(Method::POST, url, Vec::new(), Some(body.clone())) {
-            Ok(request) if client.call(0, request.clone()).await.is_ok_and(|answer| answer.status == 200) => return,
+            Ok(request) if client.call(0, request.clone()).await.is_ok_and(|answer| answer.status == 200) => {
+                return;
+            }
             _ => tokio::time::sleep(PAUSE).await,
         }
     }

@@ -34,9 +34,12 @@ pub async fn round_trip(base: &str, key: &str, provider: SocketAddr) -> Result<(
     println!("1. Create a task: POST {base}/v1/tasks\n{}", pretty(&creation));
     let created = tour.call(Method::POST, "/v1/tasks", Some(&creation)).await?;
     let task = &created["task"];
-    tour.step("created", &json!({
-        "task": {"id": task["id"], "status": task["status"]}, "callbackUrl": created["callbackUrl"],
-    }));
+    tour.step(
+        "created",
+        &json!({
+            "task": {"id": task["id"], "status": task["status"]}, "callbackUrl": created["callbackUrl"],
+        }),
+    );
     let id = task["id"].as_str().ok_or("the task was not created")?;
 
     println!("2. The service calls the provider, which answers that the job is queued; the task waits");
@@ -45,9 +48,12 @@ pub async fn round_trip(base: &str, key: &str, provider: SocketAddr) -> Result<(
 
     println!("3. The provider posts its native webhook to the callback URL; the task is resolved with it");
     let done = tour.until(id, &["completed"]).await?;
-    tour.step("resolved", &json!({
-        "id": id, "status": done["status"], "result": done["result"], "completedAt": done["completedAt"],
-    }));
+    tour.step(
+        "resolved",
+        &json!({
+            "id": id, "status": done["status"], "result": done["result"], "completedAt": done["completedAt"],
+        }),
+    );
 
     println!("4. Everything the task went through: GET {base}/v1/tasks/{id}/events");
     let events = tour.call(Method::GET, &format!("/v1/tasks/{id}/events"), None).await?;

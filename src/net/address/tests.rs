@@ -69,10 +69,7 @@ fn spell_out(line: &str) -> String {
 
 fn headers(lines: &[&str]) -> HeaderMap {
     let value = |line: &&str| HeaderValue::from_str(&spell_out(line)).unwrap();
-    lines
-        .iter()
-        .map(|line| (http::header::HeaderName::from_static("x-forwarded-for"), value(line)))
-        .collect()
+    lines.iter().map(|line| (http::header::HeaderName::from_static("x-forwarded-for"), value(line))).collect()
 }
 
 #[test]
@@ -84,11 +81,7 @@ fn only_what_a_trusted_proxy_added_is_believed() {
         for (lines, expected) in MATRIX {
             for (trusted, expected) in [vec![], vec![near], vec![near, far]].into_iter().zip(expected) {
                 let expected: IpAddr = spell_out(expected).parse().unwrap();
-                assert_eq!(
-                    client_address(peer, &headers(lines), &trusted),
-                    expected,
-                    "{lines:?} trusting {trusted:?}"
-                );
+                assert_eq!(client_address(peer, &headers(lines), &trusted), expected, "{lines:?} trusting {trusted:?}");
             }
         }
     }
@@ -99,10 +92,7 @@ fn bytes_that_are_no_text_are_no_address() {
     let mut headers = HeaderMap::new();
     headers.insert("x-forwarded-for", HeaderValue::from_bytes(b"1.2.3.4, \xff").unwrap());
     let peer: SocketAddr = "10.0.0.1:1".parse().unwrap();
-    assert_eq!(
-        client_address(peer, &headers, &["10.0.0.0/8".parse().unwrap()]),
-        peer.ip()
-    );
+    assert_eq!(client_address(peer, &headers, &["10.0.0.0/8".parse().unwrap()]), peer.ip());
 }
 
 #[test]

@@ -91,10 +91,7 @@ impl SlidingLog {
         // `count` is a power of two less one; the cast keeps the bits that the mask wants.
         #[expect(clippy::cast_possible_truncation, reason = "only the low bits are used")]
         let index = self.hasher.hash_one(source) as usize & count;
-        Some((
-            lock(&self.shards[index]),
-            nanos(now.saturating_duration_since(self.start)),
-        ))
+        Some((lock(&self.shards[index]), nanos(now.saturating_duration_since(self.start))))
     }
 }
 
@@ -166,14 +163,7 @@ const NONE: usize = usize::MAX;
 
 impl Shard {
     fn new(capacity: usize) -> Self {
-        Self {
-            capacity,
-            places: HashMap::new(),
-            seats: Vec::new(),
-            free: Vec::new(),
-            newest: NONE,
-            oldest: NONE,
-        }
+        Self { capacity, places: HashMap::new(), seats: Vec::new(), free: Vec::new(), newest: NONE, oldest: NONE }
     }
 
     fn known_log_of(&mut self, source: IpAddr) -> Option<&mut Log> {
@@ -206,12 +196,7 @@ impl Shard {
         if self.places.len() >= self.capacity {
             self.evict();
         }
-        let seat = Seat {
-            source,
-            log: Log::default(),
-            newer: NONE,
-            older: NONE,
-        };
+        let seat = Seat { source, log: Log::default(), newer: NONE, older: NONE };
         let place = if let Some(place) = self.free.pop() {
             self.seats[place] = seat;
             place

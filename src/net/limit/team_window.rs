@@ -69,10 +69,7 @@ fn make_room(teams: &mut HashMap<i64, Window>, team: i64, now: Instant) {
     }
     teams.retain(|_, window| !window.left(now).is_zero());
     if teams.len() >= TEAMS {
-        let first = teams
-            .iter()
-            .min_by_key(|(_, window)| window.start)
-            .map(|(team, _)| *team);
+        let first = teams.iter().min_by_key(|(_, window)| window.start).map(|(team, _)| *team);
         first.and_then(|team| teams.remove(&team));
     }
 }
@@ -130,12 +127,7 @@ mod tests {
         let (teams, start) = (TeamWindow::new(), Instant::now());
         assert_eq!(teams.admit(TEAM, 1, 5_000_000, start).retry_after, None);
         assert_eq!(teams.admit(TEAM, 1, 9_000_000_000, start).retry_after, Some(60));
-        assert_eq!(
-            teams
-                .admit(TEAM, 1, -9_000_000, start + Duration::from_secs(60))
-                .retry_after,
-            None
-        );
+        assert_eq!(teams.admit(TEAM, 1, -9_000_000, start + Duration::from_secs(60)).retry_after, None);
     }
 
     #[test]

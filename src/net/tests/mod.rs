@@ -54,12 +54,7 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         let ended = tokio::spawn(serve(listener, router(), limits, stop.clone()));
-        Self {
-            address,
-            ended,
-            _stop_on_drop: stop.clone().drop_guard(),
-            stop,
-        }
+        Self { address, ended, _stop_on_drop: stop.clone().drop_guard(), stop }
     }
 
     async fn connect(&self) -> TcpStream {
@@ -121,9 +116,7 @@ async fn hear(client: &mut TcpStream) -> String {
 /// The answers' status codes. A body that holds an answer would be miscounted; none here does.
 fn statuses(heard: &str) -> Vec<u16> {
     let starts = heard.match_indices("HTTP/1.");
-    starts
-        .filter_map(|(at, _)| heard.get(at + 9..at + 12)?.parse().ok())
-        .collect()
+    starts.filter_map(|(at, _)| heard.get(at + 9..at + 12)?.parse().ok()).collect()
 }
 
 async fn is_closed_within(client: &mut TcpStream, time: Duration) -> bool {

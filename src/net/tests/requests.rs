@@ -24,12 +24,7 @@ async fn a_connection_carries_many_requests_whatever_their_framing() {
     ];
     for request in requests {
         client.write_all(request).await.unwrap();
-        assert_eq!(
-            *statuses(&hear(&mut client).await).last().unwrap(),
-            200,
-            "{}",
-            String::from_utf8_lossy(request)
-        );
+        assert_eq!(*statuses(&hear(&mut client).await).last().unwrap(), 200, "{}", String::from_utf8_lossy(request));
     }
     client.write_all(&requests[..3].concat().repeat(10)).await.unwrap();
     assert_eq!(statuses(&hear(&mut client).await), [200; 30]);
@@ -38,10 +33,8 @@ async fn a_connection_carries_many_requests_whatever_their_framing() {
 #[tokio::test]
 async fn a_body_is_read_up_to_the_cap_and_not_beyond() {
     let server = Server::start(short()).await;
-    let full = [
-        format!("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: {CAP}\r\n\r\n").into_bytes(),
-        vec![b'x'; CAP],
-    ];
+    let full =
+        [format!("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: {CAP}\r\n\r\n").into_bytes(), vec![b'x'; CAP]];
     let heard = server.tell(&full.concat()).await;
     assert!(heard.starts_with("HTTP/1.1 200") && heard.ends_with(&"x".repeat(CAP)));
 
@@ -53,11 +46,7 @@ async fn a_body_is_read_up_to_the_cap_and_not_beyond() {
     let start = b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
     let chunk = [b"2710\r\n".to_vec(), vec![b'x'; 10_000], b"\r\n".to_vec()].concat();
     let streamed = [start, chunk.repeat(100), b"0\r\n\r\n".to_vec()].concat();
-    assert_eq!(
-        statuses(&server.tell(&streamed).await),
-        [413],
-        "heard though the client was still sending"
-    );
+    assert_eq!(statuses(&server.tell(&streamed).await), [413], "heard though the client was still sending");
 }
 
 #[tokio::test]
@@ -73,30 +62,17 @@ async fn a_panic_costs_one_request() {
 async fn a_handler_sees_its_peer() {
     let server = Server::start(short()).await;
     let mut client = server.connect().await;
-    client
-        .write_all(b"GET /peer HTTP/1.1\r\nHost: a\r\n\r\n")
-        .await
-        .unwrap();
-    assert!(
-        hear(&mut client)
-            .await
-            .ends_with(&client.local_addr().unwrap().to_string())
-    );
+    client.write_all(b"GET /peer HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    assert!(hear(&mut client).await.ends_with(&client.local_addr().unwrap().to_string()));
 }
 
 #[tokio::test]
 async fn connections_above_the_cap_are_told_and_closed() {
-    let server = Server::start(Limits {
-        connections: 2,
-        ..short()
-    })
-    .await;
+    let server = Server::start(Limits { connections: 2, ..short() }).await;
     let (mut one, _two) = (server.connect().await, server.connect().await);
     let heard = hear(&mut server.connect().await).await;
     assert_eq!(statuses(&heard), [503]);
-    one.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-        .await
-        .unwrap();
+    one.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
     assert_eq!(statuses(&hear(&mut one).await), [200]);
     sleep(Duration::from_millis(50)).await;
     assert_eq!(statuses(&server.tell(GET).await), [200], "a place came free");
@@ -104,11 +80,7 @@ async fn connections_above_the_cap_are_told_and_closed() {
 
 #[tokio::test]
 async fn one_source_can_be_kept_from_taking_all_connections() {
-    let server = Server::start(Limits {
-        connections_per_source: 1,
-        ..short()
-    })
-    .await;
+    let server = Server::start(Limits { connections_per_source: 1, ..short() }).await;
     let one = server.connect().await;
     assert_eq!(statuses(&hear(&mut server.connect().await).await), [503]);
     drop(one);
@@ -118,11 +90,7 @@ async fn one_source_can_be_kept_from_taking_all_connections() {
 
 #[tokio::test]
 async fn a_stop_lets_requests_finish_and_closes_the_rest() {
-    let server = Server::start(Limits {
-        idle: Duration::from_secs(60),
-        ..short()
-    })
-    .await;
+    let server = Server::start(Limits { idle: Duration::from_secs(60), ..short() }).await;
     let (mut busy, mut idle, mut fresh) = (server.connect().await, server.connect().await, server.connect().await);
     idle.write_all(GET).await.unwrap();
     assert_eq!(statuses(&hear(&mut idle).await), [200]);
@@ -138,11 +106,7 @@ async fn a_stop_lets_requests_finish_and_closes_the_rest() {
 
 #[tokio::test]
 async fn a_stop_does_not_wait_longer_than_its_grace() {
-    let server = Server::start(Limits {
-        grace: Duration::from_millis(100),
-        ..short()
-    })
-    .await;
+    let server = Server::start(Limits { grace: Duration::from_millis(100), ..short() }).await;
     let mut busy = server.connect().await;
     busy.write_all(b"GET /late HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
     sleep(Duration::from_millis(50)).await;

@@ -41,12 +41,7 @@ async fn every_kind_of_slow_client_is_let_go_while_others_are_served() {
         ("no body", SIZED, b"", &[408]),
         ("drip body", SIZED, b"x", &[408]),
         ("idle keep-alive", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"", &[200]),
-        (
-            "half a second request",
-            b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HT",
-            b"",
-            &[200, 408],
-        ),
+        ("half a second request", b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HT", b"", &[200, 408]),
     ];
     let server = Server::start(short()).await;
     let mut dawdlers = Vec::new();
@@ -58,14 +53,7 @@ async fn every_kind_of_slow_client_is_let_go_while_others_are_served() {
     }
     for _ in 0..20 {
         let began = Instant::now();
-        assert_eq!(
-            statuses(
-                &server
-                    .tell(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-                    .await
-            ),
-            [200]
-        );
+        assert_eq!(statuses(&server.tell(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await), [200]);
         assert!(began.elapsed() < Duration::from_millis(200));
     }
     for (name, expected, dawdler) in dawdlers {
@@ -82,10 +70,7 @@ async fn every_kind_of_slow_client_is_let_go_while_others_are_served() {
 async fn a_client_that_takes_no_answer_is_let_go() {
     let server = Server::start(short()).await;
     let mut client = server.connect().await;
-    client
-        .write_all(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
-        .await
-        .unwrap();
+    client.write_all(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
     sleep(Duration::from_millis(1500)).await;
     let mut heard = Vec::new();
     let _ = client.read_to_end(&mut heard).await;
@@ -97,10 +82,7 @@ async fn a_handler_may_take_longer_than_any_limit() {
     let server = Server::start(short()).await;
     let mut client = server.connect().await;
     for _ in 0..2 {
-        client
-            .write_all(b"GET /late HTTP/1.1\r\nHost: a\r\n\r\n")
-            .await
-            .unwrap();
+        client.write_all(b"GET /late HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
         sleep(Duration::from_millis(750)).await;
         assert_eq!(statuses(&hear(&mut client).await), [200]);
     }

@@ -12,11 +12,7 @@ async fn one_team_reuses_a_connection_and_another_team_never_does() {
     let server = Server::start(|_| Reply::ok("x")).await;
     let caller = caller(&[]);
     for team in [1, 1, 2, 1, 2] {
-        caller
-            .client
-            .call(team, caller.get(&server.url("127.0.0.1", "/")))
-            .await
-            .unwrap();
+        caller.client.call(team, caller.get(&server.url("127.0.0.1", "/"))).await.unwrap();
     }
     let used: Vec<usize> = server.seen().iter().map(|seen| seen.connection).collect();
     assert_eq!(used, [0, 0, 1, 0, 1]);
@@ -43,14 +39,7 @@ async fn a_refused_address_sees_no_connection() {
         assert_eq!(error, CallError::Refused(Refused::Resolved));
         assert_eq!(error.to_string(), "target address is not allowed");
     }
-    assert_eq!(
-        caller
-            .guard
-            .check_url(&format!("http://127.0.0.2:{port}/"))
-            .unwrap_err()
-            .rule(),
-        "loopback"
-    );
+    assert_eq!(caller.guard.check_url(&format!("http://127.0.0.2:{port}/")).unwrap_err().rule(), "loopback");
     knock(addr, &knocks).await;
     assert_eq!(knocks.load(Ordering::SeqCst), 1, "only our own knock");
 }
@@ -72,11 +61,7 @@ async fn a_rebinding_name_never_reaches_the_bad_address() {
         }
     }
     assert_eq!(outcomes, [20, 20]);
-    assert_eq!(
-        caller.names.asked.load(Ordering::SeqCst),
-        40,
-        "one look-up for each attempt"
-    );
+    assert_eq!(caller.names.asked.load(Ordering::SeqCst), 40, "one look-up for each attempt");
     knock(addr, &knocks).await;
     assert_eq!(knocks.load(Ordering::SeqCst), 1);
 }
@@ -93,11 +78,7 @@ async fn a_resolver_error_is_a_network_error_and_nothing_was_sent() {
 #[tokio::test]
 async fn a_refused_connection_was_certainly_not_sent() {
     let (addr, _) = recording_listener("127.0.0.1:0").await;
-    let free = tokio::net::TcpListener::bind("127.0.0.1:0")
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     assert_ne!(addr, free);
     let error = caller(&[]).fetch(&format!("http://{free}/")).await.unwrap_err();
     assert_eq!(error, CallError::NotSent("connection refused".to_owned()));
@@ -116,11 +97,7 @@ async fn a_kept_connection_that_the_target_closed_is_replaced_unnoticed() {
     let server = Server::start(|_| Reply::close("HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nx")).await;
     let caller = caller(&[]);
     for _ in 0..3 {
-        caller
-            .client
-            .call(1, caller.canary(&server.url("127.0.0.1", "/")))
-            .await
-            .unwrap();
+        caller.client.call(1, caller.canary(&server.url("127.0.0.1", "/"))).await.unwrap();
         tokio::time::sleep(Duration::from_millis(80)).await;
     }
     assert_eq!(server.seen().len(), 3, "each request was seen exactly once");
@@ -131,16 +108,7 @@ async fn a_kept_connection_that_the_target_closed_is_replaced_unnoticed() {
 async fn an_unasked_answer_reaches_no_other_request() {
     let stray = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nstray";
     for pause in [Duration::ZERO, Duration::from_millis(5)] {
-        let asked = |seen: &Seen| {
-            seen.line()
-                .split('/')
-                .nth(1)
-                .unwrap()
-                .split(' ')
-                .next()
-                .unwrap()
-                .to_owned()
-        };
+        let asked = |seen: &Seen| seen.line().split('/').nth(1).unwrap().split(' ').next().unwrap().to_owned();
         let server = Server::start(move |seen| {
             let body = asked(seen);
             let wanted = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
@@ -152,10 +120,7 @@ async fn an_unasked_answer_reaches_no_other_request() {
         .await;
         let caller = caller(&[]);
         for number in 0..20 {
-            let answer = caller
-                .fetch(&server.url("127.0.0.1", &format!("/{number}")))
-                .await
-                .unwrap();
+            let answer = caller.fetch(&server.url("127.0.0.1", &format!("/{number}"))).await.unwrap();
             assert_eq!(answer.body, number.to_string());
             tokio::time::sleep(pause).await;
         }
@@ -168,10 +133,8 @@ async fn under_load_every_answer_reaches_its_own_request_and_its_own_team() {
     let caller = std::sync::Arc::new(caller(&[]));
     let mut calls = tokio::task::JoinSet::new();
     for number in 0..400 {
-        let (caller, url) = (
-            std::sync::Arc::clone(&caller),
-            server.url("127.0.0.1", &format!("/{}/{number}", number % 4)),
-        );
+        let (caller, url) =
+            (std::sync::Arc::clone(&caller), server.url("127.0.0.1", &format!("/{}/{number}", number % 4)));
         calls.spawn(async move {
             let answer = caller.client.call(number % 4, caller.get(&url)).await.unwrap();
             assert_eq!(answer.body, format!("GET /{}/{number} HTTP/1.1", number % 4));
@@ -188,11 +151,7 @@ async fn under_load_every_answer_reaches_its_own_request_and_its_own_team() {
         assert_eq!(teams.entry(seen.connection).or_insert_with(|| team.clone()), &team);
     }
     assert_eq!(server.seen().len(), 400);
-    assert!(
-        server.connections() < 100,
-        "connections are reused: {}",
-        server.connections()
-    );
+    assert!(server.connections() < 100, "connections are reused: {}", server.connections());
 }
 
 /// A target on threads of its own, which goes on while the test's only thread stands still. Each connection answers

@@ -33,9 +33,7 @@ impl Seen {
 
     pub fn header(&self, name: &str) -> Option<&str> {
         let fields = self.head.lines().skip(1).filter_map(|line| line.split_once(": "));
-        fields
-            .into_iter()
-            .find_map(|(field, value)| field.eq_ignore_ascii_case(name).then_some(value))
+        fields.into_iter().find_map(|(field, value)| field.eq_ignore_ascii_case(name).then_some(value))
     }
 }
 
@@ -61,10 +59,7 @@ impl Reply {
     }
 
     pub fn ok(body: &str) -> Self {
-        Self::send(format!(
-            "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        ))
+        Self::send(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()))
     }
 }
 
@@ -108,12 +103,7 @@ impl Server {
 
     /// A target whose connections are accepted elsewhere.
     pub fn unbound(addr: SocketAddr, script: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
-        Self {
-            addr,
-            seen: Arc::default(),
-            accepted: Arc::default(),
-            script: Arc::new(script),
-        }
+        Self { addr, seen: Arc::default(), accepted: Arc::default(), script: Arc::new(script) }
     }
 
     pub fn count(&self) -> usize {
@@ -172,10 +162,7 @@ async fn read_request<S: AsyncRead + Unpin>(stream: &mut S) -> Option<(String, V
         head.push(stream.read_u8().await.ok()?);
     }
     let head = String::from_utf8(head).ok()?;
-    let length = head
-        .lines()
-        .find_map(|line| line.strip_prefix("content-length: ")?.parse().ok())
-        .unwrap_or(0);
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok()).unwrap_or(0);
     let mut body = vec![0; length];
     stream.read_exact(&mut body).await.ok()?;
     Some((head, body))
@@ -212,28 +199,16 @@ pub fn caller(names: &[&str]) -> Caller {
 pub fn caller_with(names: &[&str], change: impl FnOnce(&mut ClientConfig)) -> Caller {
     let guard = Arc::new(Guard::new(AllowList(vec![AllowTarget::parse("127.0.0.1").unwrap()])));
     let answers = names.iter().map(|line| parse_answers(line)).collect();
-    let names = Arc::new(Names {
-        answers,
-        asked: AtomicUsize::new(0),
-    });
+    let names = Arc::new(Names { answers, asked: AtomicUsize::new(0) });
     let mut config = ClientConfig::new(Arc::clone(&guard));
     config.resolver = Arc::clone(&names) as Arc<dyn Resolver>;
     change(&mut config);
-    Caller {
-        guard,
-        names,
-        client: Client::new(config),
-    }
+    Caller { guard, names, client: Client::new(config) }
 }
 
 fn parse_answers(line: &str) -> (String, Vec<Vec<IpAddr>>) {
     let (name, answers) = line.split_once('=').unwrap();
-    let lookup = |list: &str| {
-        list.split(',')
-            .filter(|ip| !ip.is_empty())
-            .map(|ip| ip.parse().unwrap())
-            .collect()
-    };
+    let lookup = |list: &str| list.split(',').filter(|ip| !ip.is_empty()).map(|ip| ip.parse().unwrap()).collect();
     (name.to_owned(), answers.split(';').map(lookup).collect())
 }
 

@@ -31,20 +31,9 @@ async fn against(first: &str, again: &str, every: Duration) -> (Result<crate::ou
 async fn an_endless_body_is_cut_at_the_limit() {
     let piece = format!("10000\r\n{}\r\n", "x".repeat(65_536));
     let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
-    for first in [
-        chunked,
-        "HTTP/1.1 200 OK\r\n\r\n",
-        "HTTP/1.1 200 OK\r\ncontent-length: 99999999999\r\n\r\n",
-    ] {
+    for first in [chunked, "HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.1 200 OK\r\ncontent-length: 99999999999\r\n\r\n"] {
         let (outcome, _) = against(first, &piece, Duration::ZERO).await;
-        assert_eq!(
-            outcome.unwrap_err(),
-            CallError::TooLarge {
-                status: 200,
-                limit: 256 * 1024
-            },
-            "{first}"
-        );
+        assert_eq!(outcome.unwrap_err(), CallError::TooLarge { status: 200, limit: 256 * 1024 }, "{first}");
     }
 }
 
@@ -59,19 +48,12 @@ async fn a_body_of_exactly_the_limit_is_taken() {
 
 #[tokio::test]
 async fn a_drip_ends_at_the_deadline() {
-    let drips = [
-        "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nx-",
-        "",
-    ];
+    let drips = ["HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n", "HTTP/1.1 200 OK\r\nx-", ""];
     for first in drips {
         let (outcome, elapsed) = against(first, "x", Duration::from_millis(20)).await;
         let error = outcome.unwrap_err();
         let malformed = CallError::Broken("malformed answer".to_owned());
-        assert!(
-            error == CallError::TimedOut { sent: true } || (first.is_empty() && error == malformed),
-            "{error:?}"
-        );
+        assert!(error == CallError::TimedOut { sent: true } || (first.is_empty() && error == malformed), "{error:?}");
         assert!(elapsed < Duration::from_secs(5), "{elapsed:?}");
     }
 }
@@ -82,10 +64,7 @@ async fn silence_ends_at_the_deadline() {
     let caller = caller(&[]);
     let mut request = caller.get(&server.url(HOST, "/"));
     request.timeout = Duration::from_millis(200);
-    assert_eq!(
-        caller.client.call(1, request).await.unwrap_err(),
-        CallError::TimedOut { sent: true }
-    );
+    assert_eq!(caller.client.call(1, request).await.unwrap_err(), CallError::TimedOut { sent: true });
 }
 
 #[tokio::test]
@@ -94,26 +73,15 @@ async fn interim_answers_are_skipped_but_not_for_ever() {
     let few = format!("{}HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nx", interim.repeat(100));
     assert_eq!(outcome(few).await.unwrap().body, "x");
     let (endless, _) = against("", &interim.repeat(1000), Duration::ZERO).await;
-    assert_eq!(
-        endless.unwrap_err(),
-        CallError::Broken("too many interim answers".to_owned())
-    );
+    assert_eq!(endless.unwrap_err(), CallError::Broken("too many interim answers".to_owned()));
 }
 
 #[tokio::test]
 async fn heads_have_a_limit() {
     let too_large = CallError::Broken("answer headers are too large".to_owned());
-    let huge = format!(
-        "HTTP/1.1 200 OK\r\nx: {}\r\ncontent-length: 0\r\n\r\n",
-        "x".repeat(500_000)
-    );
+    let huge = format!("HTTP/1.1 200 OK\r\nx: {}\r\ncontent-length: 0\r\n\r\n", "x".repeat(500_000));
     assert_eq!(outcome(huge).await.unwrap_err(), too_large);
-    let fields = |count: usize| {
-        format!(
-            "HTTP/1.1 200 OK\r\n{}content-length: 0\r\n\r\n",
-            "x: y\r\n".repeat(count - 1)
-        )
-    };
+    let fields = |count: usize| format!("HTTP/1.1 200 OK\r\n{}content-length: 0\r\n\r\n", "x: y\r\n".repeat(count - 1));
     assert!(outcome(fields(100)).await.is_ok());
     assert_eq!(outcome(fields(101)).await.unwrap_err(), too_large);
 }
@@ -131,23 +99,15 @@ async fn what_is_not_http_is_a_broken_answer() {
     ];
     for reply in malformed {
         let error = outcome(reply).await.unwrap_err();
-        assert!(
-            matches!(&error, CallError::Broken(text) if text == "malformed answer"),
-            "{reply}: {error:?}"
-        );
+        assert!(matches!(&error, CallError::Broken(text) if text == "malformed answer"), "{reply}: {error:?}");
     }
 }
 
 #[tokio::test]
 async fn a_status_outside_http_is_a_broken_answer() {
     for code in ["600", "999", "101"] {
-        let error = outcome(format!("HTTP/1.1 {code} Odd\r\ncontent-length: 0\r\n\r\n"))
-            .await
-            .unwrap_err();
-        assert_eq!(
-            error,
-            CallError::Broken(format!("the target answered with status {code}"))
-        );
+        let error = outcome(format!("HTTP/1.1 {code} Odd\r\ncontent-length: 0\r\n\r\n")).await.unwrap_err();
+        assert_eq!(error, CallError::Broken(format!("the target answered with status {code}")));
     }
 }
 

@@ -10,25 +10,15 @@ use crate::outbound::sign_v1;
 async fn a_post_is_sent_whole_signed_and_with_its_length() {
     let server = Server::start(|_| Reply::ok("done")).await;
     let caller = caller(&[]);
-    let answer = caller
-        .client
-        .call(1, caller.canary(&server.url("127.0.0.1", "/a?b=%20")))
-        .await
-        .unwrap();
+    let answer = caller.client.call(1, caller.canary(&server.url("127.0.0.1", "/a?b=%20"))).await.unwrap();
     assert_eq!((answer.status, &answer.body[..]), (200, &b"done"[..]));
     let seen = &server.seen()[0];
     assert_eq!(seen.line(), "POST /a?b=%20 HTTP/1.1");
-    assert_eq!(
-        seen.header("host"),
-        Some(format!("127.0.0.1:{}", server.addr.port()).as_str())
-    );
+    assert_eq!(seen.header("host"), Some(format!("127.0.0.1:{}", server.addr.port()).as_str()));
     assert_eq!(seen.header("content-length"), Some("11"));
     assert_eq!(seen.header("authorization"), Some("Bearer canary"));
     assert_eq!(seen.header("x-asyncqueue-task-id"), Some("canary"));
-    assert_eq!(
-        seen.header("user-agent"),
-        Some(concat!("AsyncQueue/", env!("CARGO_PKG_VERSION")))
-    );
+    assert_eq!(seen.header("user-agent"), Some(concat!("AsyncQueue/", env!("CARGO_PKG_VERSION"))));
     assert_eq!(seen.header("content-type"), None, "text is not labelled");
     let signature = sign_v1(&["canary"], 1_700_000_000, b"canary body");
     assert_eq!(seen.header("x-asyncqueue-signature"), Some(signature.as_str()));
@@ -44,12 +34,9 @@ async fn lengths_labels_and_agents_follow_the_request() {
     let url = server.url("127.0.0.1", "/");
     let agent = (HeaderName::from_static("user-agent"), HeaderValue::from_static("mine"));
     let framing = (HeaderName::from_static("content-length"), HeaderValue::from_static("5"));
-    for (method, body) in [
-        ("POST", None),
-        ("PUT", Some(" {\"a\":1}")),
-        ("GET", Some("ignored")),
-        ("DELETE", Some("[]")),
-    ] {
+    for (method, body) in
+        [("POST", None), ("PUT", Some(" {\"a\":1}")), ("GET", Some("ignored")), ("DELETE", Some("[]"))]
+    {
         let mut request = caller.get(&url);
         request.method = Method::from_bytes(method.as_bytes()).unwrap();
         request.body = body.map(|body| Bytes::from_static(body.as_bytes()));
@@ -69,10 +56,7 @@ async fn standard_webhooks_headers_replace_the_users() {
     let server = Server::start(|_| Reply::ok("")).await;
     let caller = caller(&[]);
     let mut request = caller.canary(&server.url("127.0.0.1", "/"));
-    request.headers.push((
-        HeaderName::from_static("webhook-id"),
-        HeaderValue::from_static("theirs"),
-    ));
+    request.headers.push((HeaderName::from_static("webhook-id"), HeaderValue::from_static("theirs")));
     request.signer.as_mut().unwrap().standard_webhooks_id = Some("ours".to_owned());
     caller.client.call(1, request).await.unwrap();
     let seen = &server.seen()[0];
@@ -93,13 +77,7 @@ async fn repeated_answer_headers_are_joined_and_bytes_stay_as_they_are() {
     let caller = caller(&[]);
     let answer = caller.fetch(&server.url("127.0.0.1", "/")).await.unwrap();
     assert_eq!(answer.status, 404);
-    let header = |name: &str| {
-        answer
-            .headers
-            .iter()
-            .find(|(field, _)| field == name)
-            .map(|(_, value)| value.as_str())
-    };
+    let header = |name: &str| answer.headers.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str());
     assert_eq!(header("x-a"), Some("1, 2"));
     assert_eq!(header("content-encoding"), Some("gzip"));
     assert_eq!(&answer.body[..], &gzip[..]);

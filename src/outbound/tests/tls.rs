@@ -31,26 +31,19 @@ async fn serve(name: &str, last_year: i32, issuer: Option<&Issuer>) -> Server {
     };
     let private = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let versions = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap();
-    let config = versions
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], private)
-        .unwrap();
+    let versions = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = versions.with_no_client_auth().with_single_cert(vec![certificate.der().clone()], private).unwrap();
     accept(TlsAcceptor::from(Arc::new(config))).await
 }
 
 async fn accept(acceptor: TlsAcceptor) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let server = Server::unbound(listener.local_addr().unwrap(), |seen| {
-        match seen.line().split(' ').nth(1) {
-            Some(path) if path.starts_with("/to=") => Reply::send(format!(
-                "HTTP/1.1 302 Found\r\nlocation: {}\r\ncontent-length: 0\r\n\r\n",
-                path.trim_start_matches("/to=")
-            )),
-            _ => Reply::ok("secret"),
-        }
+    let server = Server::unbound(listener.local_addr().unwrap(), |seen| match seen.line().split(' ').nth(1) {
+        Some(path) if path.starts_with("/to=") => Reply::send(format!(
+            "HTTP/1.1 302 Found\r\nlocation: {}\r\ncontent-length: 0\r\n\r\n",
+            path.trim_start_matches("/to=")
+        )),
+        _ => Reply::ok("secret"),
     });
     let accepting = server.clone();
     tokio::spawn(async move {
@@ -70,9 +63,7 @@ fn trusting(issuer: &Issuer) -> Caller {
     let mut roots = RootCertStore::empty();
     roots.add(issuer.der().clone()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let versions = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap();
+    let versions = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
     let tls = versions.with_root_certificates(roots).with_no_client_auth();
     caller_with(&["tls.example.com=127.0.0.1"], |config| config.tls = Some(tls))
 }
@@ -97,25 +88,12 @@ async fn a_wrong_certificate_is_a_network_error_before_anything_is_sent() {
     let issuer = issuer();
     let caller = trusting(&issuer);
     let cases = [
-        (
-            serve("tls.example.com", 2020, Some(&issuer)).await,
-            "TLS: certificate expired",
-        ),
-        (
-            serve("other.example.com", 2100, Some(&issuer)).await,
-            "TLS: certificate is for another name",
-        ),
-        (
-            serve("tls.example.com", 2100, None).await,
-            "TLS: certificate is not trusted",
-        ),
+        (serve("tls.example.com", 2020, Some(&issuer)).await, "TLS: certificate expired"),
+        (serve("other.example.com", 2100, Some(&issuer)).await, "TLS: certificate is for another name"),
+        (serve("tls.example.com", 2100, None).await, "TLS: certificate is not trusted"),
     ];
     for (server, text) in cases {
-        let error = caller
-            .client
-            .call(1, caller.canary(&https(&server, "/")))
-            .await
-            .unwrap_err();
+        let error = caller.client.call(1, caller.canary(&https(&server, "/"))).await.unwrap_err();
         assert_eq!(error, CallError::NotSent(text.to_owned()));
         assert!(server.seen().is_empty());
     }
@@ -128,26 +106,15 @@ async fn a_target_without_tls_is_a_network_error() {
     let port = talking.local_addr().unwrap().port();
     tokio::spawn(async move {
         let (mut stream, _) = talking.accept().await.unwrap();
-        tokio::io::AsyncWriteExt::write_all(&mut stream, b"220 mail.example.com ESMTP\r\n")
-            .await
-            .unwrap();
+        tokio::io::AsyncWriteExt::write_all(&mut stream, b"220 mail.example.com ESMTP\r\n").await.unwrap();
         std::future::pending::<()>().await;
     });
     let caller = trusting(&issuer());
-    let error = caller
-        .fetch(&format!("https://tls.example.com:{port}/"))
-        .await
-        .unwrap_err();
-    assert_eq!(
-        error,
-        CallError::NotSent("TLS: the target does not speak TLS on this port".to_owned())
-    );
+    let error = caller.fetch(&format!("https://tls.example.com:{port}/")).await.unwrap_err();
+    assert_eq!(error, CallError::NotSent("TLS: the target does not speak TLS on this port".to_owned()));
     let mut request = caller.get(&https(&server, "/"));
     request.timeout = std::time::Duration::from_millis(200);
-    assert_eq!(
-        caller.client.call(1, request).await.unwrap_err(),
-        CallError::TimedOut { sent: false }
-    );
+    assert_eq!(caller.client.call(1, request).await.unwrap_err(), CallError::TimedOut { sent: false });
 }
 
 #[tokio::test]
@@ -157,11 +124,7 @@ async fn a_downgrade_to_plain_http_is_another_origin() {
     let plain = Server::start(|_| Reply::ok("plain")).await;
     let caller = trusting(&issuer);
     let path = format!("/to={}", plain.url("tls.example.com", "/"));
-    let answer = caller
-        .client
-        .call(1, caller.canary(&https(&server, &path)))
-        .await
-        .unwrap();
+    let answer = caller.client.call(1, caller.canary(&https(&server, &path))).await.unwrap();
     assert_eq!(answer.body, "plain");
     assert!(!plain.seen()[0].head.contains("canary"));
 }

@@ -20,22 +20,9 @@ pub async fn a_claim_holds_the_task_and_what_to_call(store: &dyn Store) {
     let lease_until = T.plus_millis(MINUTE);
     let now = T.plus_millis(5);
     let claimed = store.claim(room(5), lease_until, now).await.unwrap();
-    let [
-        Claimed {
-            task,
-            request: asked,
-            host,
-            key_number,
-        },
-    ] = &claimed[..]
-    else {
-        panic!("{claimed:?}")
-    };
+    let [Claimed { task, request: asked, host, key_number }] = &claimed[..] else { panic!("{claimed:?}") };
     assert_eq!(task.state, State::Processing { lease_until });
-    assert_eq!(
-        (task.attempt, task.started_at, *host, *key_number),
-        (1, Some(now), HOST, 3)
-    );
+    assert_eq!((task.attempt, task.started_at, *host, *key_number), (1, Some(now), HOST, 3));
     assert_eq!(*asked, request(1));
     assert_eq!(store.state(id(1)).await.unwrap(), *task);
 }
@@ -46,9 +33,7 @@ pub async fn priority_counts_inside_a_team_then_due_time_then_age(store: &dyn St
     for (n, priority, due) in places.into_iter().rev() {
         let mut task = new(team, n);
         task.task.priority = priority;
-        task.task.state = State::Pending {
-            since: T.plus_millis(due),
-        };
+        task.task.state = State::Pending { since: T.plus_millis(due) };
         store.create(task).await.unwrap();
     }
     assert_eq!(claim(store, 9).await, [6, 4, 3, 1, 2, 5].map(id));
@@ -101,19 +86,9 @@ pub async fn a_full_host_does_not_hold_up_other_hosts(store: &dyn Store) {
     for n in 0..8 {
         store.create(new(one, n)).await.unwrap();
     }
-    store
-        .create(NewTask {
-            host: HostId(8),
-            ..new(one, 8)
-        })
-        .await
-        .unwrap();
+    store.create(NewTask { host: HostId(8), ..new(one, 8) }).await.unwrap();
     store.create(new(two, 9)).await.unwrap();
-    let bounded = Capacity {
-        slots: 20,
-        per_host: 3,
-        ..Capacity::default()
-    };
+    let bounded = Capacity { slots: 20, per_host: 3, ..Capacity::default() };
     let claimed = store.claim(bounded.clone(), T, T).await.unwrap();
     let to_host = claimed.iter().filter(|claim| claim.host == HOST).count();
     assert_eq!((to_host, claimed.len()), (3, 4), "{:?}", ids(&claimed));
@@ -126,11 +101,7 @@ pub async fn calls_in_flight_count_towards_a_hosts_bound(store: &dyn Store) {
     for n in 0..4 {
         store.create(new(team, n)).await.unwrap();
     }
-    let mut bounded = Capacity {
-        slots: 20,
-        per_host: 3,
-        ..Capacity::default()
-    };
+    let mut bounded = Capacity { slots: 20, per_host: 3, ..Capacity::default() };
     bounded.in_flight.insert(HOST, 2);
     assert_eq!(ids(&store.claim(bounded.clone(), T, T).await.unwrap()), [id(0)]);
     bounded.in_flight.insert(HOST, 3);
@@ -153,20 +124,14 @@ pub async fn a_task_that_was_given_back_can_be_claimed_again(store: &dyn Store) 
     store.create(new(team, 1)).await.unwrap();
     for _ in 0..5 {
         assert_eq!(claim(store, 9).await, [id(1)]);
-        let task = store
-            .transition(id(1), Event::Returned { attempt: 1 }, None, T)
-            .await
-            .unwrap();
+        let task = store.transition(id(1), Event::Returned { attempt: 1 }, None, T).await.unwrap();
         assert_eq!((task.attempt, task.status()), (0, Status::Pending));
     }
 }
 
 pub async fn void_claims_interrupts_what_was_called(store: &dyn Store) {
     let (one, two) = (team(store, "a").await, team(store, "b").await);
-    let once = Policy {
-        max_retries: 0,
-        ..policy(Then::Finish)
-    };
+    let once = Policy { max_retries: 0, ..policy(Then::Finish) };
     store.create(new(one, 1)).await.unwrap();
     store.create(with_policy(two, 2, once)).await.unwrap();
     claim(store, 9).await;
@@ -174,10 +139,7 @@ pub async fn void_claims_interrupts_what_was_called(store: &dyn Store) {
     assert_eq!(store.void_claims(T).await.unwrap(), 2);
     assert_eq!(store.void_claims(T).await.unwrap(), 0);
     let again = store.state(id(1)).await.unwrap();
-    assert_eq!(
-        (again.status(), again.attempt, again.retry_count),
-        (Status::Pending, 1, 1)
-    );
+    assert_eq!((again.status(), again.attempt, again.retry_count), (Status::Pending, 1, 1));
     assert_eq!(status(store, id(2)).await, Status::Failed);
     assert_eq!(why(store.transition(id(1), accepted(1), None, T).await), Why::Stale);
 }
@@ -190,8 +152,5 @@ pub async fn a_task_can_be_claimed_after_its_claim_was_voided(store: &dyn Store)
     let claimed = store.claim(room(9), T, T).await.unwrap();
     assert_eq!((ids(&claimed), claimed[0].task.attempt), (vec![id(1)], 2));
     assert_eq!(why(store.transition(id(1), accepted(1), None, T).await), Why::Stale);
-    assert_eq!(
-        store.transition(id(1), accepted(2), None, T).await.unwrap().status(),
-        Status::Waiting
-    );
+    assert_eq!(store.transition(id(1), accepted(2), None, T).await.unwrap().status(), Status::Waiting);
 }

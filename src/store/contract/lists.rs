@@ -10,12 +10,7 @@ async fn page(store: &dyn Store, query: ListQuery) -> (Vec<TaskId>, u64) {
 }
 
 fn all(team: TeamId) -> ListQuery {
-    ListQuery {
-        team,
-        status: None,
-        limit: 100,
-        offset: 0,
-    }
+    ListQuery { team, status: None, limit: 100, offset: 0 }
 }
 
 pub async fn a_list_is_newest_first_in_pages_with_a_total(store: &dyn Store) {
@@ -23,11 +18,7 @@ pub async fn a_list_is_newest_first_in_pages_with_a_total(store: &dyn Store) {
     for n in [3, 1, 4, 2, 0] {
         store.create(new(team, n)).await.unwrap();
     }
-    let at = |offset| ListQuery {
-        limit: 2,
-        offset,
-        ..all(team)
-    };
+    let at = |offset| ListQuery { limit: 2, offset, ..all(team) };
     assert_eq!(page(store, at(0)).await, ([4, 3].map(id).to_vec(), 5));
     assert_eq!(page(store, at(2)).await, ([2, 1].map(id).to_vec(), 5));
     assert_eq!(page(store, at(4)).await, ([0].map(id).to_vec(), 5));
@@ -42,15 +33,8 @@ pub async fn a_list_can_be_narrowed_to_any_status(store: &dyn Store) {
     let team = team(store, "a").await;
     one_of_each(store, team).await;
     for (n, status) in (0..).zip(Status::ALL) {
-        let expected = if status == Status::Polling {
-            (vec![], 0)
-        } else {
-            (vec![id(n)], 1)
-        };
-        let query = ListQuery {
-            status: Some(status),
-            ..all(team)
-        };
+        let expected = if status == Status::Polling { (vec![], 0) } else { (vec![id(n)], 1) };
+        let query = ListQuery { status: Some(status), ..all(team) };
         assert_eq!(page(store, query).await, expected, "{status:?}");
         assert_eq!(page(store, ListQuery { offset: 1, ..query }).await.0, []);
     }
@@ -65,10 +49,7 @@ pub async fn a_list_shows_one_teams_tasks_only(store: &dyn Store) {
     completed_by_cancel(store, 1).await;
     assert_eq!(page(store, all(one)).await, ([2, 0].map(id).to_vec(), 2));
     assert_eq!(page(store, all(two)).await, ([3, 1].map(id).to_vec(), 2));
-    let cancelled = |team| ListQuery {
-        status: Some(Status::Cancelled),
-        ..all(team)
-    };
+    let cancelled = |team| ListQuery { status: Some(Status::Cancelled), ..all(team) };
     assert_eq!(page(store, cancelled(one)).await, (vec![], 0));
     assert_eq!(page(store, cancelled(two)).await, (vec![id(1)], 1));
 }

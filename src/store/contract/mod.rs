@@ -115,15 +115,8 @@ fn id(n: u16) -> TaskId {
 
 async fn team(store: &dyn Store, name: &str) -> TeamId {
     let uid = uuid::Uuid::from_u128(name.bytes().fold(7, |sum, byte| sum * 256 + u128::from(byte)));
-    let new = NewTeam {
-        uid,
-        name: name.to_owned(),
-        rate_limit: None,
-    };
-    let made: Team = store
-        .create_team(new, Arc::new(|id| vec![id.0.to_le_bytes()[0]]), T)
-        .await
-        .unwrap();
+    let new = NewTeam { uid, name: name.to_owned(), rate_limit: None };
+    let made: Team = store.create_team(new, Arc::new(|id| vec![id.0.to_le_bytes()[0]]), T).await.unwrap();
     made.id
 }
 
@@ -143,10 +136,7 @@ fn request(n: u16) -> Request {
     Request {
         target_url: format!("https://target.example/{n}"),
         method: Method::Put,
-        headers: vec![
-            ("X-One".to_owned(), "1".to_owned()),
-            ("X-Two".to_owned(), "zwei ü".to_owned()),
-        ],
+        headers: vec![("X-One".to_owned(), "1".to_owned()), ("X-Two".to_owned(), "zwei ü".to_owned())],
         body: Some(format!("body of {n}")),
         timeout_ms: 1500,
         retry_on: vec![429, 409],
@@ -166,13 +156,7 @@ fn new(team: TeamId, n: u16) -> NewTask {
 
 fn with_policy(team: TeamId, n: u16, policy: Policy) -> NewTask {
     let task = Task::new(id(n), team, 5, policy, None, T);
-    NewTask {
-        task,
-        request: request(n),
-        host: HOST,
-        key_number: 3,
-        idempotency: None,
-    }
+    NewTask { task, request: request(n), host: HOST, key_number: 3, idempotency: None }
 }
 
 fn delayed(team: TeamId, n: u16, due_at: Timestamp) -> NewTask {
@@ -181,21 +165,11 @@ fn delayed(team: TeamId, n: u16, due_at: Timestamp) -> NewTask {
 }
 
 fn asked_with(new: NewTask, key: u8, body: u8) -> NewTask {
-    NewTask {
-        idempotency: Some(Idempotency {
-            key: [key; 32],
-            body: [body; 32],
-        }),
-        ..new
-    }
+    NewTask { idempotency: Some(Idempotency { key: [key; 32], body: [body; 32] }), ..new }
 }
 
 fn room(slots: usize) -> Capacity {
-    Capacity {
-        slots,
-        per_host: 1000,
-        ..Capacity::default()
-    }
+    Capacity { slots, per_host: 1000, ..Capacity::default() }
 }
 
 /// Claims up to `slots` tasks; answers their ids in turn.
@@ -213,29 +187,18 @@ fn told(text: &'static str) -> Option<Payload> {
 }
 
 fn accepted(attempt: u32) -> Event {
-    Event::Answered {
-        attempt,
-        answer: Answer::Accepted { status: 202 },
-        duration_ms: 12,
-    }
+    Event::Answered { attempt, answer: Answer::Accepted { status: 202 }, duration_ms: 12 }
 }
 
 fn callback(verdict: CallbackVerdict) -> Event {
-    Event::Callback {
-        verdict,
-        early: EarlyCallbacks::Accept,
-    }
+    Event::Callback { verdict, early: EarlyCallbacks::Accept }
 }
 
 /// Creates a task and brings it to `waiting`.
 async fn waiting(store: &dyn Store, team: TeamId, n: u16) -> TaskId {
     store.create(new(team, n)).await.unwrap();
     assert_eq!(claim(store, 1).await, [id(n)]);
-    let answer = Payload {
-        status_code: 202,
-        headers: vec![("a".into(), "b".into())],
-        ..told("started").unwrap()
-    };
+    let answer = Payload { status_code: 202, headers: vec![("a".into(), "b".into())], ..told("started").unwrap() };
     store.transition(id(n), accepted(1), Some(answer), T).await.unwrap();
     id(n)
 }
@@ -243,10 +206,7 @@ async fn waiting(store: &dyn Store, team: TeamId, n: u16) -> TaskId {
 /// Creates a task and completes it by a callback.
 async fn completed(store: &dyn Store, team: TeamId, n: u16, at: Timestamp) -> TaskId {
     let id = waiting(store, team, n).await;
-    store
-        .transition(id, callback(CallbackVerdict::Done), told("result"), at)
-        .await
-        .unwrap();
+    store.transition(id, callback(CallbackVerdict::Done), told("result"), at).await.unwrap();
     id
 }
 
@@ -255,20 +215,9 @@ async fn one_of_each(store: &dyn Store, team: TeamId) {
     waiting(store, team, 3).await;
     completed(store, team, 5, T).await;
     let failed = waiting(store, team, 6).await;
-    store
-        .transition(
-            failed,
-            callback(CallbackVerdict::Failed("no".to_owned())),
-            told("{}"),
-            T,
-        )
-        .await
-        .unwrap();
+    store.transition(failed, callback(CallbackVerdict::Failed("no".to_owned())), told("{}"), T).await.unwrap();
     let late = waiting(store, team, 7).await;
-    store
-        .transition(late, Event::DeadlinePassed, None, T.plus_millis(MINUTE))
-        .await
-        .unwrap();
+    store.transition(late, Event::DeadlinePassed, None, T.plus_millis(MINUTE)).await.unwrap();
     let cancelled = waiting(store, team, 8).await;
     store.transition(cancelled, Event::Cancel, None, T).await.unwrap();
     store.create(new(team, 2)).await.unwrap();
@@ -278,22 +227,12 @@ async fn one_of_each(store: &dyn Store, team: TeamId) {
 }
 
 fn sweep(limit: usize) -> Sweep {
-    Sweep {
-        limit,
-        missed_before: Timestamp(0),
-        not_before: Timestamp(0),
-    }
+    Sweep { limit, missed_before: Timestamp(0), not_before: Timestamp(0) }
 }
 
 /// The counts without the statuses that nothing is in.
 async fn counts(store: &dyn Store) -> Counts {
-    store
-        .counts()
-        .await
-        .unwrap()
-        .into_iter()
-        .filter(|(_, tasks)| *tasks > 0)
-        .collect()
+    store.counts().await.unwrap().into_iter().filter(|(_, tasks)| *tasks > 0).collect()
 }
 
 fn why<T>(outcome: Result<T, StoreError>) -> Why {

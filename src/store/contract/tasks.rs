@@ -14,21 +14,10 @@ pub async fn a_task_reads_back_as_it_was_created(store: &dyn Store) {
     new.request.body = None;
     assert_eq!(store.create(new.clone()).await.unwrap(), Created::New);
     let record = store.read(id(1)).await.unwrap();
-    assert_eq!(
-        (&record.task, &record.request, record.key_number),
-        (&new.task, &new.request, 3)
-    );
+    assert_eq!((&record.task, &record.request, record.key_number), (&new.task, &new.request, 3));
     assert_eq!((record.result, record.progress, record.delivery), (None, None, None));
     assert_eq!(store.state(id(1)).await.unwrap(), new.task);
-    let plain = with_policy(
-        team,
-        2,
-        Policy {
-            backoff: Backoff::Exponential,
-            callback: false,
-            ..policy(Then::Poll)
-        },
-    );
+    let plain = with_policy(team, 2, Policy { backoff: Backoff::Exponential, callback: false, ..policy(Then::Poll) });
     store.create(plain.clone()).await.unwrap();
     assert_eq!(store.state(id(2)).await.unwrap(), plain.task);
 }
@@ -36,10 +25,7 @@ pub async fn a_task_reads_back_as_it_was_created(store: &dyn Store) {
 pub async fn an_id_is_taken_once(store: &dyn Store) {
     let team = team(store, "a").await;
     store.create(new(team, 1)).await.unwrap();
-    let again = NewTask {
-        request: request(2),
-        ..new(team, 1)
-    };
+    let again = NewTask { request: request(2), ..new(team, 1) };
     assert!(matches!(store.create(again).await, Err(StoreError::Taken)));
     assert_eq!(store.read(id(1)).await.unwrap().request, request(1));
     assert_eq!(counts(store).await.get(&Status::Pending), Some(&1));
@@ -67,40 +53,20 @@ pub async fn a_transition_saves_state_result_history_and_webhook_together(store:
     assert_eq!(record.task.status(), Status::Completed);
     assert_eq!(record.result, told("result"));
     let delivery = record.delivery.unwrap();
-    assert_eq!(
-        (delivery.status, delivery.next_attempt_at),
-        (DeliveryStatus::Pending, Some(T.plus_millis(9)))
-    );
+    assert_eq!((delivery.status, delivery.next_attempt_at), (DeliveryStatus::Pending, Some(T.plus_millis(9))));
     let last = store.events(id).await.unwrap().pop().unwrap();
-    assert_eq!(
-        last.entry,
-        Entry::Ended {
-            status: Status::Completed,
-            error: None
-        }
-    );
-    assert_eq!(
-        store.claim_deliveries(9, T.plus_millis(9)).await.unwrap()[0].record,
-        record
-    );
+    assert_eq!(last.entry, Entry::Ended { status: Status::Completed, error: None });
+    assert_eq!(store.claim_deliveries(9, T.plus_millis(9)).await.unwrap()[0].record, record);
 }
 
 pub async fn a_refused_transition_changes_nothing(store: &dyn Store) {
     let team = team(store, "a").await;
     store.create(new(team, 1)).await.unwrap();
-    let before = (
-        store.read(id(1)).await.unwrap(),
-        store.events(id(1)).await.unwrap(),
-        counts(store).await,
-    );
+    let before = (store.read(id(1)).await.unwrap(), store.events(id(1)).await.unwrap(), counts(store).await);
     for event in [callback(CallbackVerdict::Done), accepted(1), Event::DeadlinePassed] {
         assert!(store.transition(id(1), event, told("lost"), T).await.is_err());
     }
-    let after = (
-        store.read(id(1)).await.unwrap(),
-        store.events(id(1)).await.unwrap(),
-        counts(store).await,
-    );
+    let after = (store.read(id(1)).await.unwrap(), store.events(id(1)).await.unwrap(), counts(store).await);
     assert_eq!(before, after);
 }
 
@@ -108,36 +74,11 @@ pub async fn an_answer_is_kept_until_a_signal_makes_it_the_result(store: &dyn St
     let team = team(store, "a").await;
     let first = waiting(store, team, 1).await;
     assert_eq!(store.read(first).await.unwrap().result, None);
-    store
-        .transition(
-            first,
-            Event::Signal {
-                error: None,
-                result: false,
-            },
-            None,
-            T,
-        )
-        .await
-        .unwrap();
+    store.transition(first, Event::Signal { error: None, result: false }, None, T).await.unwrap();
     let result = store.read(first).await.unwrap().result.unwrap();
-    assert_eq!(
-        (result.status_code, result.headers.len(), &result.body[..]),
-        (202, 1, &b"started"[..])
-    );
+    assert_eq!((result.status_code, result.headers.len(), &result.body[..]), (202, 1, &b"started"[..]));
     let second = waiting(store, team, 2).await;
-    store
-        .transition(
-            second,
-            Event::Signal {
-                error: None,
-                result: true,
-            },
-            told("7"),
-            T,
-        )
-        .await
-        .unwrap();
+    store.transition(second, Event::Signal { error: None, result: true }, told("7"), T).await.unwrap();
     assert_eq!(store.read(second).await.unwrap().result, told("7"));
 }
 
@@ -145,16 +86,10 @@ pub async fn the_latest_progress_is_kept(store: &dyn Store) {
     let team = team(store, "a").await;
     let id = waiting(store, team, 1).await;
     for text in ["10 %", "50 %"] {
-        store
-            .transition(id, callback(CallbackVerdict::Interim), told(text), T)
-            .await
-            .unwrap();
+        store.transition(id, callback(CallbackVerdict::Interim), told(text), T).await.unwrap();
         assert_eq!(store.read(id).await.unwrap().progress, told(text));
     }
-    store
-        .transition(id, callback(CallbackVerdict::Done), told("all"), T)
-        .await
-        .unwrap();
+    store.transition(id, callback(CallbackVerdict::Done), told("all"), T).await.unwrap();
     let record = store.read(id).await.unwrap();
     assert_eq!((record.progress, record.result), (told("50 %"), told("all")));
 }
@@ -164,21 +99,13 @@ pub async fn a_late_callback_is_kept_once(store: &dyn Store) {
     let id = waiting(store, team, 1).await;
     store.transition(id, Event::Cancel, None, T).await.unwrap();
     for text in ["paid work", "again"] {
-        let late = store
-            .transition(id, callback(CallbackVerdict::Done), told(text), T.plus_millis(3))
-            .await;
+        let late = store.transition(id, callback(CallbackVerdict::Done), told(text), T.plus_millis(3)).await;
         assert_eq!(why(late), Why::Conflict);
     }
     let events = store.events(id).await.unwrap();
-    let late: Vec<_> = events
-        .iter()
-        .filter(|event| event.entry == Entry::CallbackLate)
-        .collect();
+    let late: Vec<_> = events.iter().filter(|event| event.entry == Entry::CallbackLate).collect();
     assert_eq!(late.len(), 1);
-    assert_eq!(
-        (late[0].at, late[0].body.as_deref()),
-        (T.plus_millis(3), Some(&b"paid work"[..]))
-    );
+    assert_eq!((late[0].at, late[0].body.as_deref()), (T.plus_millis(3), Some(&b"paid work"[..])));
     let record = store.read(id).await.unwrap();
     assert_eq!((record.task.status(), record.result), (Status::Cancelled, None));
 }
@@ -189,12 +116,7 @@ pub async fn a_late_callback_over_a_mebibyte_is_not_kept(store: &dyn Store) {
     let before = store.events(id).await.unwrap().len();
     for (size, kept) in [(LATE_BODY_MAX + 1, 0), (LATE_BODY_MAX, 1)] {
         let body = Payload::told(vec![b'1'; size].into());
-        assert_eq!(
-            why(store
-                .transition(id, callback(CallbackVerdict::Done), Some(body), T)
-                .await),
-            Why::Gone
-        );
+        assert_eq!(why(store.transition(id, callback(CallbackVerdict::Done), Some(body), T).await), Why::Gone);
         assert_eq!(store.events(id).await.unwrap().len(), before + kept, "{size}");
     }
 }
@@ -204,35 +126,16 @@ pub async fn events_are_told_in_order(store: &dyn Store) {
     store.create(new(team, 1)).await.unwrap();
     claim(store, 1).await;
     let error = "HTTP 500, \"callback.late\"".to_owned();
-    let answer = Answer::Retryable {
-        status: 500,
-        error: error.clone(),
-        retry_after_ms: None,
-    };
-    let answered = Event::Answered {
-        attempt: 1,
-        answer,
-        duration_ms: 12,
-    };
+    let answer = Answer::Retryable { status: 500, error: error.clone(), retry_after_ms: None };
+    let answered = Event::Answered { attempt: 1, answer, duration_ms: 12 };
     store.transition(id(1), answered, None, T).await.unwrap();
     let due = T.plus_millis(1000);
     store.fire_timers(sweep(9), due).await.unwrap();
     store.claim(room(1), due, due).await.unwrap();
     store.transition(id(1), accepted(2), told("yes"), due).await.unwrap();
+    store.transition(id(1), callback(CallbackVerdict::Interim), told("10"), due).await.unwrap();
     store
-        .transition(id(1), callback(CallbackVerdict::Interim), told("10"), due)
-        .await
-        .unwrap();
-    store
-        .transition(
-            id(1),
-            Event::Signal {
-                error: Some("enough".to_owned()),
-                result: false,
-            },
-            None,
-            due,
-        )
+        .transition(id(1), Event::Signal { error: Some("enough".to_owned()), result: false }, None, due)
         .await
         .unwrap();
     let events = store.events(id(1)).await.unwrap();
@@ -249,22 +152,11 @@ pub async fn events_are_told_in_order(store: &dyn Store) {
         (T, finished(1, 500, Some(error), Some(due))),
         (due, Entry::AttemptStarted { attempt: 2 }),
         (due, finished(2, 202, None, None)),
-        (
-            due,
-            Entry::Waiting {
-                deadline: due.plus_millis(MINUTE),
-            },
-        ),
+        (due, Entry::Waiting { deadline: due.plus_millis(MINUTE) }),
         (due, Entry::CallbackReceived),
         (due, Entry::Progress),
         (due, Entry::SignalReceived),
-        (
-            due,
-            Entry::Ended {
-                status: Status::Failed,
-                error: Some("enough".to_owned()),
-            },
-        ),
+        (due, Entry::Ended { status: Status::Failed, error: Some("enough".to_owned()) }),
     ];
     let told: Vec<_> = events.into_iter().map(|event| (event.at, event.entry)).collect();
     assert_eq!(told, expected);
@@ -272,28 +164,16 @@ pub async fn events_are_told_in_order(store: &dyn Store) {
 
 pub async fn a_repeated_creation_answers_the_first(store: &dyn Store) {
     let team = team(store, "a").await;
-    assert_eq!(
-        store.create(asked_with(new(team, 1), 1, 1)).await.unwrap(),
-        Created::New
-    );
-    assert_eq!(
-        store.create(asked_with(new(team, 2), 1, 1)).await.unwrap(),
-        Created::Before(id(1))
-    );
+    assert_eq!(store.create(asked_with(new(team, 1), 1, 1)).await.unwrap(), Created::New);
+    assert_eq!(store.create(asked_with(new(team, 2), 1, 1)).await.unwrap(), Created::Before(id(1)));
     assert!(is_missing(&store.state(id(2)).await));
-    assert_eq!(
-        store.create(asked_with(new(team, 3), 2, 1)).await.unwrap(),
-        Created::New
-    );
+    assert_eq!(store.create(asked_with(new(team, 3), 2, 1)).await.unwrap(), Created::New);
 }
 
 pub async fn an_idempotency_key_stands_for_one_request(store: &dyn Store) {
     let team = team(store, "a").await;
     store.create(asked_with(new(team, 1), 1, 1)).await.unwrap();
-    assert!(matches!(
-        store.create(asked_with(new(team, 2), 1, 2)).await,
-        Err(StoreError::KeyReused)
-    ));
+    assert!(matches!(store.create(asked_with(new(team, 2), 1, 2)).await, Err(StoreError::KeyReused)));
     assert!(is_missing(&store.state(id(2)).await));
 }
 
@@ -311,30 +191,18 @@ pub async fn an_idempotency_key_expires_after_a_day(store: &dyn Store) {
         new.task.created_at = T.plus_millis(millis);
         new
     };
-    assert!(matches!(
-        store.create(at(2, IDEMPOTENCY_MS - 1)).await,
-        Err(StoreError::KeyReused)
-    ));
+    assert!(matches!(store.create(at(2, IDEMPOTENCY_MS - 1)).await, Err(StoreError::KeyReused)));
     assert_eq!(store.create(at(3, IDEMPOTENCY_MS)).await.unwrap(), Created::New);
-    assert_eq!(
-        store.create(at(4, IDEMPOTENCY_MS)).await.unwrap(),
-        Created::Before(id(3))
-    );
+    assert_eq!(store.create(at(4, IDEMPOTENCY_MS)).await.unwrap(), Created::Before(id(3)));
 }
 
 pub async fn an_idempotency_key_is_free_again_when_its_task_is_gone(store: &dyn Store) {
     let team = team(store, "a").await;
     store.create(asked_with(new(team, 1), 1, 1)).await.unwrap();
     store.transition(id(1), Event::Cancel, None, T).await.unwrap();
-    assert_eq!(
-        store.create(asked_with(new(team, 2), 1, 1)).await.unwrap(),
-        Created::Before(id(1))
-    );
+    assert_eq!(store.create(asked_with(new(team, 2), 1, 1)).await.unwrap(), Created::Before(id(1)));
     store.delete(id(1)).await.unwrap();
-    assert_eq!(
-        store.create(asked_with(new(team, 3), 1, 2)).await.unwrap(),
-        Created::New
-    );
+    assert_eq!(store.create(asked_with(new(team, 3), 1, 2)).await.unwrap(), Created::New);
 }
 
 pub async fn deletion_removes_everything(store: &dyn Store) {
@@ -345,16 +213,9 @@ pub async fn deletion_removes_everything(store: &dyn Store) {
     assert!(is_missing(&store.state(gone).await));
     assert!(is_missing(&store.events(gone).await));
     assert!(is_missing(&store.delete(gone).await));
-    assert!(is_missing(
-        &store
-            .transition(gone, callback(CallbackVerdict::Done), told("x"), T)
-            .await
-    ));
+    assert!(is_missing(&store.transition(gone, callback(CallbackVerdict::Done), told("x"), T).await));
     let webhooks = store.claim_deliveries(9, T).await.unwrap();
-    assert_eq!(
-        webhooks.iter().map(|claim| claim.record.task.id).collect::<Vec<_>>(),
-        [stays]
-    );
+    assert_eq!(webhooks.iter().map(|claim| claim.record.task.id).collect::<Vec<_>>(), [stays]);
     assert_eq!(counts(store).await, Counts::from([(Status::Completed, 1)]));
     assert_eq!(store.fire_timers(sweep(9), T.plus_millis(2 * MINUTE)).await.unwrap(), 2);
 }
@@ -384,10 +245,7 @@ pub async fn retention_removes_the_oldest_in_small_steps(store: &dyn Store) {
     assert!(is_missing(&store.state(id(4)).await) && is_missing(&store.state(id(3)).await));
     assert_eq!(store.purge(before, 2, before).await.unwrap(), 1);
     assert_eq!(store.purge(before, 2, before).await.unwrap(), 0);
-    assert_eq!(
-        counts(store).await,
-        Counts::from([(Status::Cancelled, 2), (Status::Waiting, 1)])
-    );
+    assert_eq!(counts(store).await, Counts::from([(Status::Cancelled, 2), (Status::Waiting, 1)]));
 }
 
 pub async fn retention_waits_for_a_webhook(store: &dyn Store) {

@@ -18,15 +18,8 @@ fn key(n: u8, team: TeamId) -> ApiKey {
 
 pub async fn a_teams_name_is_taken_once(store: &dyn Store) {
     let first = team(store, "a").await;
-    let again = NewTeam {
-        uid: uuid::Uuid::from_u128(1),
-        name: "a".to_owned(),
-        rate_limit: None,
-    };
-    assert!(matches!(
-        store.create_team(again, Arc::new(|_| vec![]), T).await,
-        Err(StoreError::Taken)
-    ));
+    let again = NewTeam { uid: uuid::Uuid::from_u128(1), name: "a".to_owned(), rate_limit: None };
+    assert!(matches!(store.create_team(again, Arc::new(|_| vec![]), T).await, Err(StoreError::Taken)));
     let second = team(store, "b").await;
     let ids: Vec<_> = store.teams().await.unwrap().into_iter().map(|team| team.id).collect();
     assert_eq!(ids, [first, second]);
@@ -39,10 +32,7 @@ pub async fn a_secret_is_sealed_for_its_team_and_rotated(store: &dyn Store) {
     assert_eq!((&made.secret[..], &made.old_secret), (&id.0.to_le_bytes()[..1], &None));
     let until = T.plus_millis(9);
     let rotated = store.rotate_secret(id, vec![9, 9], until).await.unwrap();
-    assert_eq!(
-        (&rotated.secret[..], rotated.old_secret.clone()),
-        (&[9, 9][..], Some((made.secret, until)))
-    );
+    assert_eq!((&rotated.secret[..], rotated.old_secret.clone()), (&[9, 9][..], Some((made.secret, until))));
     let again = store.rotate_secret(id, vec![8], until).await.unwrap();
     assert_eq!(again.old_secret, Some((vec![9, 9], until)));
     assert_eq!(store.team(id).await.unwrap(), again);
@@ -61,15 +51,7 @@ pub async fn a_rate_limit_is_set_and_lifted(store: &dyn Store) {
 pub async fn a_key_is_found_until_it_is_revoked(store: &dyn Store) {
     let team = team(store, "a").await;
     store.create_key(key(1, team)).await.unwrap();
-    assert!(matches!(
-        store
-            .create_key(ApiKey {
-                hash: [1; 32],
-                ..key(2, team)
-            })
-            .await,
-        Err(StoreError::Taken)
-    ));
+    assert!(matches!(store.create_key(ApiKey { hash: [1; 32], ..key(2, team) }).await, Err(StoreError::Taken)));
     let (found, owner) = store.find_key([1; 32]).await.unwrap();
     assert_eq!((found, owner), (key(1, team), store.team(team).await.unwrap()));
     assert!(is_missing(&store.find_key([2; 32]).await));

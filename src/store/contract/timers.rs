@@ -27,10 +27,7 @@ pub async fn a_wait_times_out_at_its_deadline(store: &dyn Store) {
 pub async fn timers_are_fired_earliest_first_and_no_more_than_asked(store: &dyn Store) {
     let team = team(store, "a").await;
     for n in 0..5 {
-        store
-            .create(delayed(team, n, T.plus_millis(i64::from(9 - n))))
-            .await
-            .unwrap();
+        store.create(delayed(team, n, T.plus_millis(i64::from(9 - n)))).await.unwrap();
     }
     let late = T.plus_millis(100);
     assert_eq!(store.fire_timers(sweep(2), late).await.unwrap(), 2);
@@ -46,10 +43,7 @@ pub async fn a_timer_whose_task_moved_on_is_dropped(store: &dyn Store) {
     store.transition(id(2), Event::Cancel, None, T).await.unwrap();
     let before = (store.read(done).await.unwrap(), store.read(id(2)).await.unwrap());
     store.fire_timers(sweep(9), T.plus_millis(2 * MINUTE)).await.unwrap();
-    assert_eq!(
-        (store.read(done).await.unwrap(), store.read(id(2)).await.unwrap()),
-        before
-    );
+    assert_eq!((store.read(done).await.unwrap(), store.read(id(2)).await.unwrap()), before);
     assert_eq!(store.next_timer().await.unwrap(), None);
 }
 
@@ -60,25 +54,14 @@ pub async fn a_missed_deadline_is_put_off(store: &dyn Store) {
     // The service was down for an hour.
     let ready = T.plus_millis(60 * MINUTE);
     let grace = ready.plus_millis(MINUTE);
-    let sweep = Sweep {
-        limit: 9,
-        missed_before: ready,
-        not_before: grace,
-    };
+    let sweep = Sweep { limit: 9, missed_before: ready, not_before: grace };
     store.fire_timers(sweep, ready).await.unwrap();
     assert_eq!(status(store, missed).await, Status::Waiting);
     assert_eq!(status(store, id(2)).await, Status::Pending, "a delay is not put off");
     assert_eq!(store.next_timer().await.unwrap(), Some(grace));
     store.fire_timers(sweep, grace.plus_millis(-1)).await.unwrap();
-    let redelivered = store
-        .transition(missed, callback(CallbackVerdict::Interim), told("1"), grace)
-        .await
-        .unwrap();
-    assert_eq!(
-        redelivered.status(),
-        Status::Waiting,
-        "while the row says waiting, callbacks are taken"
-    );
+    let redelivered = store.transition(missed, callback(CallbackVerdict::Interim), told("1"), grace).await.unwrap();
+    assert_eq!(redelivered.status(), Status::Waiting, "while the row says waiting, callbacks are taken");
     store.fire_timers(sweep, grace).await.unwrap();
     assert_eq!(status(store, missed).await, Status::Timeout);
 }

@@ -7,21 +7,11 @@ use crate::task::{DeliveryOutcome, DeliveryStatus, Entry};
 /// The receiver answered with this status code.
 pub(super) fn answered_with(code: u16) -> DeliveryOutcome {
     let error = (code != 200).then(|| format!("HTTP {code}"));
-    DeliveryOutcome {
-        status_code: Some(code),
-        error,
-        hopeless: false,
-    }
+    DeliveryOutcome { status_code: Some(code), error, hopeless: false }
 }
 
 async fn due(store: &dyn Store, limit: usize, now: Timestamp) -> Vec<TaskId> {
-    store
-        .claim_deliveries(limit, now)
-        .await
-        .unwrap()
-        .into_iter()
-        .map(|claim| claim.record.task.id)
-        .collect()
+    store.claim_deliveries(limit, now).await.unwrap().into_iter().map(|claim| claim.record.task.id).collect()
 }
 
 pub async fn a_webhook_is_claimed_once(store: &dyn Store) {
@@ -42,17 +32,11 @@ pub async fn a_webhook_that_fails_is_planned_again_until_it_is_given_up(store: &
     due(store, 9, T).await;
     let delivery = store.finish_delivery(id, answered_with(500), T).await.unwrap();
     let again = T.plus_millis(5000);
-    assert_eq!(
-        (delivery.status, delivery.next_attempt_at),
-        (DeliveryStatus::Pending, Some(again))
-    );
+    assert_eq!((delivery.status, delivery.next_attempt_at), (DeliveryStatus::Pending, Some(again)));
     assert_eq!(due(store, 9, again.plus_millis(-1)).await, []);
     assert_eq!(due(store, 9, again).await, [id]);
     let delivery = store.finish_delivery(id, answered_with(404), again).await.unwrap();
-    assert_eq!(
-        (delivery.status, delivery.attempts, delivery.last_status_code),
-        (DeliveryStatus::Failed, 2, Some(404))
-    );
+    assert_eq!((delivery.status, delivery.attempts, delivery.last_status_code), (DeliveryStatus::Failed, 2, Some(404)));
     assert_eq!(store.read(id).await.unwrap().delivery, Some(delivery));
     assert_eq!(due(store, 9, T.plus_millis(60 * MINUTE)).await, []);
     let events = store.events(id).await.unwrap();
@@ -73,10 +57,7 @@ pub async fn a_delivered_webhook_stays_delivered(store: &dyn Store) {
     let delivery = store.finish_delivery(id, answered_with(200), T).await.unwrap();
     assert_eq!((delivery.status, delivery.attempts), (DeliveryStatus::Delivered, 1));
     let events = store.events(id).await.unwrap();
-    assert_eq!(
-        store.finish_delivery(id, answered_with(500), T).await.unwrap(),
-        delivery
-    );
+    assert_eq!(store.finish_delivery(id, answered_with(500), T).await.unwrap(), delivery);
     assert_eq!(store.events(id).await.unwrap(), events);
     assert_eq!(store.next_delivery().await.unwrap(), None);
 }
@@ -95,19 +76,12 @@ pub async fn a_webhook_can_be_sent_again_by_hand(store: &dyn Store) {
     let id = completed(store, team, 1, T).await;
     due(store, 9, T).await;
     let under_way = store.resend(id, T.plus_millis(1)).await.unwrap();
-    assert_eq!(
-        under_way.next_attempt_at,
-        Some(T),
-        "one that is under way is left to its end"
-    );
+    assert_eq!(under_way.next_attempt_at, Some(T), "one that is under way is left to its end");
     assert_eq!(due(store, 9, T.plus_millis(1)).await, []);
     store.finish_delivery(id, answered_with(200), T).await.unwrap();
     let later = T.plus_millis(9);
     let again = store.resend(id, later).await.unwrap();
-    assert_eq!(
-        (again.status, again.attempts, again.next_attempt_at),
-        (DeliveryStatus::Pending, 0, Some(later))
-    );
+    assert_eq!((again.status, again.attempts, again.next_attempt_at), (DeliveryStatus::Pending, 0, Some(later)));
     assert_eq!(due(store, 9, later).await, [id]);
     store.finish_delivery(id, answered_with(500), later).await.unwrap();
     let sooner = later.plus_millis(1);

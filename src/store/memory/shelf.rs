@@ -46,11 +46,7 @@ pub(super) struct Shelf {
 impl Shelf {
     pub fn reopen(&mut self) {
         self.delivering.clear();
-        let pending = self
-            .rows
-            .values()
-            .map(|row| &row.record.task)
-            .filter(|task| is_pending(task));
+        let pending = self.rows.values().map(|row| &row.record.task).filter(|task| is_pending(task));
         let teams: BTreeSet<TeamId> = pending.map(|task| task.team).collect();
         self.turns = teams.into_iter().collect();
     }
@@ -74,18 +70,10 @@ impl Shelf {
             return Err(StoreError::Taken);
         }
         if let Some(Idempotency { key, body }) = new.idempotency {
-            let remembered = Remembered {
-                body,
-                task: task.id,
-                at: task.created_at,
-            };
+            let remembered = Remembered { body, task: task.id, at: task.created_at };
             self.idempotency.insert((task.team, key), remembered);
         }
-        let events = vec![EventRecord {
-            at: task.created_at,
-            entry: Entry::Created,
-            body: None,
-        }];
+        let events = vec![EventRecord { at: task.created_at, entry: Entry::Created, body: None }];
         let record = TaskRecord {
             task: task.clone(),
             request: new.request,
@@ -94,15 +82,7 @@ impl Shelf {
             progress: None,
             delivery: None,
         };
-        self.rows.insert(
-            task.id,
-            Row {
-                record,
-                events,
-                host: new.host,
-                answer: None,
-            },
-        );
+        self.rows.insert(task.id, Row { record, events, host: new.host, answer: None });
         self.entered(&task);
         Ok(Created::New)
     }
@@ -139,11 +119,7 @@ impl Shelf {
                 {
                     let row = self.row_mut(id)?;
                     row.record.task.late_kept = true;
-                    row.events.push(EventRecord {
-                        at: now,
-                        entry: Entry::CallbackLate,
-                        body: Some(payload.body),
-                    });
+                    row.events.push(EventRecord { at: now, entry: Entry::CallbackLate, body: Some(payload.body) });
                 }
                 Err(refusal.into())
             }
@@ -155,11 +131,7 @@ impl Shelf {
         let row = self.row_mut(step.task.id)?;
         let moved = row.record.task.state != step.task.state;
         row.record.task = step.task.clone();
-        row.events.extend(step.log.into_iter().map(|entry| EventRecord {
-            at: now,
-            entry,
-            body: None,
-        }));
+        row.events.extend(step.log.into_iter().map(|entry| EventRecord { at: now, entry, body: None }));
         match step.keep {
             Keep::Nothing => {}
             Keep::Answer => row.answer = payload,
@@ -185,10 +157,7 @@ impl Shelf {
             self.set_timer(at, task.id);
         }
         let in_line = self.turns.contains(&task.team);
-        let pending = self
-            .rows
-            .values()
-            .any(|row| row.record.task.team == task.team && is_pending(&row.record.task));
+        let pending = self.rows.values().any(|row| row.record.task.team == task.team && is_pending(&row.record.task));
         if pending && !in_line {
             self.turns.push_back(task.team);
         } else if !pending {
@@ -214,12 +183,7 @@ impl Shelf {
             let Row { record, host, .. } = self.row(id)?;
             *capacity.in_flight.entry(*host).or_default() += 1;
             let (task, request) = (record.task.clone(), record.request.clone());
-            claimed.push(Claimed {
-                task,
-                request,
-                host: *host,
-                key_number: record.key_number,
-            });
+            claimed.push(Claimed { task, request, host: *host, key_number: record.key_number });
         }
         Ok(claimed)
     }
@@ -237,10 +201,8 @@ impl Shelf {
 
     fn best(&self, team: TeamId, capacity: &Capacity) -> Option<TaskId> {
         let calls = |host| capacity.in_flight.get(&host).copied().unwrap_or_default();
-        let candidates = self
-            .rows
-            .values()
-            .filter(|row| row.record.task.team == team && calls(row.host) < capacity.per_host);
+        let candidates =
+            self.rows.values().filter(|row| row.record.task.team == team && calls(row.host) < capacity.per_host);
         let places = candidates.filter_map(|row| match row.record.task.state {
             State::Pending { since } => Some((Reverse(row.record.task.priority), since, row.record.task.id)),
             _ => None,
@@ -260,13 +222,7 @@ impl Shelf {
     }
 
     pub fn fire_timers(&mut self, sweep: Sweep, now: Timestamp) -> Result<usize, StoreError> {
-        let due: Vec<_> = self
-            .timers
-            .iter()
-            .take_while(|(at, _)| *at <= now)
-            .take(sweep.limit)
-            .copied()
-            .collect();
+        let due: Vec<_> = self.timers.iter().take_while(|(at, _)| *at <= now).take(sweep.limit).copied().collect();
         for timer in &due {
             self.timers.remove(timer);
             if self.rows.contains_key(&timer.1) {
@@ -299,28 +255,16 @@ impl Shelf {
 
     /// Webhooks that nobody has claimed, by due time.
     fn outbox(&self) -> BTreeSet<(Timestamp, TaskId)> {
-        let idle = self
-            .rows
-            .values()
-            .filter(|row| !self.delivering.contains(&row.record.task.id));
-        idle.filter_map(|row| Some((row.record.delivery?.next_attempt_at?, row.record.task.id)))
-            .collect()
+        let idle = self.rows.values().filter(|row| !self.delivering.contains(&row.record.task.id));
+        idle.filter_map(|row| Some((row.record.delivery?.next_attempt_at?, row.record.task.id))).collect()
     }
 
     pub fn claim_deliveries(&mut self, limit: usize, now: Timestamp) -> Vec<ClaimedDelivery> {
-        let due: Vec<_> = self
-            .outbox()
-            .into_iter()
-            .take_while(|(at, _)| *at <= now)
-            .take(limit)
-            .collect();
+        let due: Vec<_> = self.outbox().into_iter().take_while(|(at, _)| *at <= now).take(limit).collect();
         self.delivering.extend(due.iter().map(|(_, id)| *id));
         let claim = |(_, id): (Timestamp, TaskId)| {
             let record = self.rows.get(&id)?.record.clone();
-            Some(ClaimedDelivery {
-                delivery: record.delivery?,
-                record,
-            })
+            Some(ClaimedDelivery { delivery: record.delivery?, record })
         };
         due.into_iter().filter_map(claim).collect()
     }
@@ -344,11 +288,7 @@ impl Shelf {
             error: outcome.error,
             next_attempt_at: after.next_attempt_at,
         };
-        row.events.push(EventRecord {
-            at: now,
-            entry,
-            body: None,
-        });
+        row.events.push(EventRecord { at: now, entry, body: None });
         row.record.delivery = Some(after);
         self.effects.deliver |= after.next_attempt_at.is_some();
         Ok(after)
@@ -393,18 +333,15 @@ impl Shelf {
     }
 
     pub fn purge(&mut self, before: Timestamp, limit: usize, now: Timestamp) -> usize {
-        let settled = self
-            .rows
-            .values()
-            .filter(|row| row.record.delivery.is_none_or(|hook| hook.next_attempt_at.is_none()));
+        let settled =
+            self.rows.values().filter(|row| row.record.delivery.is_none_or(|hook| hook.next_attempt_at.is_none()));
         let ended = settled.filter_map(|row| Some((row.record.task.completed_at()?, row.record.task.id)));
         let old: BTreeSet<_> = ended.filter(|(at, _)| *at < before).collect();
         let old: Vec<_> = old.into_iter().take(limit).collect();
         for (_, id) in &old {
             self.rows.remove(id);
         }
-        self.idempotency
-            .retain(|_, remembered| now.millis_since(remembered.at) < IDEMPOTENCY_MS);
+        self.idempotency.retain(|_, remembered| now.millis_since(remembered.at) < IDEMPOTENCY_MS);
         old.len()
     }
 
@@ -422,15 +359,7 @@ impl Shelf {
         }
         let id = TeamId(self.teams.keys().last().map_or(1, |last| last.0 + 1));
         let NewTeam { uid, name, rate_limit } = new;
-        let team = Team {
-            id,
-            uid,
-            name,
-            created_at: now,
-            rate_limit,
-            secret: seal(id),
-            old_secret: None,
-        };
+        let team = Team { id, uid, name, created_at: now, rate_limit, secret: seal(id), old_secret: None };
         self.teams.insert(id, team.clone());
         Ok(team)
     }
@@ -442,17 +371,10 @@ impl Shelf {
     }
 
     pub fn create_key(&mut self, key: ApiKey) -> Result<(), StoreError> {
-        if self
-            .keys
-            .iter()
-            .any(|other| other.hash == key.hash || other.uid == key.uid)
-        {
+        if self.keys.iter().any(|other| other.hash == key.hash || other.uid == key.uid) {
             return Err(StoreError::Taken);
         }
-        self.keys.push(ApiKey {
-            revoked_at: None,
-            ..key
-        });
+        self.keys.push(ApiKey { revoked_at: None, ..key });
         Ok(())
     }
 }
@@ -465,10 +387,5 @@ fn must_be_final(task: &Task) -> Result<(), StoreError> {
     if task.status().is_final() {
         return Ok(());
     }
-    Err(Refusal {
-        status: task.status(),
-        why: Why::Conflict,
-        keep_late: false,
-    }
-    .into())
+    Err(Refusal { status: task.status(), why: Why::Conflict, keep_late: false }.into())
 }

@@ -62,7 +62,9 @@ impl Writer {
             })
             .optional()
             .map_err(failed)?;
-        let Some((id, body, key, at)) = found else { return Ok(None) };
+        let Some((id, body, key, at)) = found else {
+            return Ok(None);
+        };
         let fresh = now.millis_since(Timestamp(at)) < IDEMPOTENCY_MS;
         match row::load_by_key(&self.db, key).map_err(failed)? {
             Some(_) if fresh && body != idempotency.body => Err(StoreError::KeyReused),
@@ -133,7 +135,9 @@ impl Writer {
         let mut capacity = capacity.clone();
         let mut claimed = Vec::new();
         while claimed.len() < capacity.slots {
-            let Some((key, host)) = self.ready.next(&capacity) else { break };
+            let Some((key, host)) = self.ready.next(&capacity) else {
+                break;
+            };
             let row = row::load_by_key(&self.db, key).map_err(failed)?.ok_or_else(|| out_of_step(key))?;
             let step = task::step(&row.task, &Event::Claimed { lease_until }, now).map_err(|_| out_of_step(key))?;
             let row = self.apply(row, step, None, now)?;
@@ -170,8 +174,7 @@ impl Writer {
     pub(super) fn fire_timers(&mut self, sweep: Sweep, now: Timestamp) -> Result<usize, StoreError> {
         let due = self.due_timers(sweep.limit, now)?;
         for (at, key) in &due {
-            let mut delete =
-                self.db.prepare_cached("DELETE FROM timer WHERE at = ?1 AND key = ?2").map_err(failed)?;
+            let mut delete = self.db.prepare_cached("DELETE FROM timer WHERE at = ?1 AND key = ?2").map_err(failed)?;
             delete.execute([at, key]).map_err(failed)?;
             drop(delete);
             // A timer whose task moved on, or is gone, is dropped here and not when the task moves: one write less.
@@ -207,7 +210,11 @@ impl Writer {
         }
     }
 
-    pub(super) fn claim_deliveries(&mut self, limit: usize, now: Timestamp) -> Result<Vec<ClaimedDelivery>, StoreError> {
+    pub(super) fn claim_deliveries(
+        &mut self,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<ClaimedDelivery>, StoreError> {
         let mut claimed = Vec::new();
         for (at, key) in self.due_deliveries(limit, now)? {
             match queries::read_by_key(&self.db, key)? {
@@ -292,7 +299,8 @@ impl Writer {
     }
 
     pub(super) fn next_delivery(&mut self) -> Result<Option<Timestamp>, StoreError> {
-        let mut select = self.db.prepare_cached("SELECT at, key FROM outbox ORDER BY at, key LIMIT ?1").map_err(failed)?;
+        let mut select =
+            self.db.prepare_cached("SELECT at, key FROM outbox ORDER BY at, key LIMIT ?1").map_err(failed)?;
         let rows = select
             .query_map([self.delivering.len() + 1], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))
             .map_err(failed)?;

@@ -149,7 +149,9 @@ fn expect(found: &str, wanted: &str, name: &str) -> Result<(), StoreError> {
     if found == wanted {
         return Ok(());
     }
-    Err(StoreError::Unavailable(format!("{name} is {found} and cannot be set to {wanted}; is it a network file system?")))
+    Err(StoreError::Unavailable(format!(
+        "{name} is {found} and cannot be set to {wanted}; is it a network file system?"
+    )))
 }
 
 fn unusable(path: &Path, error: &std::io::Error) -> StoreError {

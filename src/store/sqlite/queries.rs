@@ -4,9 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
 use super::failed;
 use super::row::{self, Row};
-use crate::store::{
-    ApiKey, Counts, EventRecord, ListQuery, NewTeam, Seal, StoreError, TaskRecord, Team, encoding,
-};
+use crate::store::{ApiKey, Counts, EventRecord, ListQuery, NewTeam, Seal, StoreError, TaskRecord, Team, encoding};
 use crate::task::{Entry, Payload, Request, Status, Task, TaskId, TeamId, Timestamp};
 
 pub(super) fn meta(db: &Connection, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
@@ -129,9 +127,8 @@ pub(super) fn events(db: &Connection, id: TaskId) -> Result<Vec<EventRecord>, St
         )
         .map_err(failed)?;
     while let Some(at) = next {
-        let (prev, time, entries, body): (_, i64, Option<String>, Option<Vec<u8>>) = select
-            .query_row([at], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
-            .map_err(failed)?;
+        let (prev, time, entries, body): (_, i64, Option<String>, Option<Vec<u8>>) =
+            select.query_row([at], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))).map_err(failed)?;
         let mut records = entries.map_or(Ok(Vec::new()), |text| encoding::read_entries(Timestamp(time), &text))?;
         if let Some(late) = records.iter_mut().find(|record| record.entry == Entry::CallbackLate) {
             late.body = body.map(Into::into);
@@ -144,8 +141,7 @@ pub(super) fn events(db: &Connection, id: TaskId) -> Result<Vec<EventRecord>, St
 }
 
 pub(super) fn counts(db: &Connection) -> Result<Counts, StoreError> {
-    let mut select =
-        db.prepare_cached("SELECT status, sum(tasks) FROM counter GROUP BY status").map_err(failed)?;
+    let mut select = db.prepare_cached("SELECT status, sum(tasks) FROM counter GROUP BY status").map_err(failed)?;
     let rows = select.query_map([], |row| Ok((row::status_of(row.get(0)?), row.get::<_, i64>(1)?)));
     let rows: Vec<_> = collect(rows)?;
     Ok(rows.into_iter().map(|(status, tasks)| (status, u64::try_from(tasks).unwrap_or_default())).collect())
@@ -211,7 +207,8 @@ pub(super) fn set_rate_limit(db: &Connection, id: TeamId, limit: Option<u32>) ->
 const KEY: &str = "SELECT uid, team, name, prefix, hash, created_at, revoked_at FROM api_key";
 
 pub(super) fn create_key(db: &Connection, key: &ApiKey) -> Result<(), StoreError> {
-    let sql = "INSERT OR IGNORE INTO api_key (uid, team, name, prefix, hash, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let sql =
+        "INSERT OR IGNORE INTO api_key (uid, team, name, prefix, hash, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     let values = params![key.uid, key.team.0, key.name, key.prefix, key.hash, key.created_at.0];
     match db.execute(sql, values).map_err(failed)? {
         0 => Err(StoreError::Taken),
@@ -234,8 +231,7 @@ pub(super) fn revoke_key(db: &Connection, uid: uuid::Uuid, now: Timestamp) -> Re
 }
 
 pub(super) fn find_key(db: &Connection, hash: &[u8; 32]) -> Result<(ApiKey, Team), StoreError> {
-    let mut select =
-        db.prepare_cached(&format!("{KEY} WHERE hash = ?1 AND revoked_at IS NULL")).map_err(failed)?;
+    let mut select = db.prepare_cached(&format!("{KEY} WHERE hash = ?1 AND revoked_at IS NULL")).map_err(failed)?;
     let key = select.query_row([hash], read_key).optional().map_err(failed)?.ok_or(StoreError::NotFound)?;
     let team = team(db, key.team)?;
     Ok((key, team))

@@ -63,7 +63,9 @@ impl Ready {
 
     /// A task is pending no longer; its row says so already.
     pub(super) fn remove(&mut self, db: &Connection, team: TeamId, host: HostId, key: i64) -> rusqlite::Result<()> {
-        let Some(queue) = self.teams.get_mut(&team) else { return Ok(()) };
+        let Some(queue) = self.teams.get_mut(&team) else {
+            return Ok(());
+        };
         if queue.hosts.get(&host).is_some_and(|head| head.key == key) {
             if let Some(head) = queue.hosts.remove(&host) {
                 queue.heads.remove(&head);
@@ -93,9 +95,8 @@ impl Ready {
             "SELECT priority, at, key FROM task WHERE status = 0 AND team = ?1 AND host = ?2 \
              ORDER BY priority DESC, at, key LIMIT 1",
         )?;
-        let place = |row: &rusqlite::Row<'_>| {
-            Ok(Place { rank: -row.get::<_, i64>(0)?, since: row.get(1)?, key: row.get(2)? })
-        };
+        let place =
+            |row: &rusqlite::Row<'_>| Ok(Place { rank: -row.get::<_, i64>(0)?, since: row.get(1)?, key: row.get(2)? });
         if let Some(place) = best.query_row(params![team.0, host.0], place).optional()? {
             self.add(team, host, place);
         }

@@ -79,7 +79,9 @@ pub(super) fn read(row: &SqlRow<'_>) -> rusqlite::Result<Row> {
 }
 
 fn read_delivery(row: &SqlRow<'_>) -> rusqlite::Result<Option<Delivery>> {
-    let Some(status) = row.get::<_, Option<i64>>(21)? else { return Ok(None) };
+    let Some(status) = row.get::<_, Option<i64>>(21)? else {
+        return Ok(None);
+    };
     let status = match status {
         0 => DeliveryStatus::Pending,
         1 => DeliveryStatus::Delivered,

@@ -68,7 +68,13 @@ fn new(n: u16, body: usize) -> NewTask {
         metadata: Vec::new(),
         retry_of: None,
     };
-    NewTask { task: Task::new(id, TEAM, 5, policy, None, NOW), request, host: HostId(1), key_number: 1, idempotency: None }
+    NewTask {
+        task: Task::new(id, TEAM, 5, policy, None, NOW),
+        request,
+        host: HostId(1),
+        key_number: 1,
+        idempotency: None,
+    }
 }
 
 fn mode(path: &Path) -> u32 {
@@ -288,10 +294,11 @@ async fn the_log_is_bounded_under_steady_load() {
 fn statements(source: &'static str) -> impl Iterator<Item = String> {
     let texts = source.split('"').skip(1).step_by(2);
     let sql = texts.filter(|text| ["SELECT ", "UPDATE ", "DELETE "].iter().any(|verb| text.starts_with(verb)));
-    sql.filter(|text| !text.ends_with("FROM team") && !text.ends_with("FROM task") && !text.ends_with("FROM api_key")).map(|text| {
-        let lines: Vec<_> = text.split("\\\n").map(str::trim).collect();
-        lines.join(" ")
-    })
+    sql.filter(|text| !text.ends_with("FROM team") && !text.ends_with("FROM task") && !text.ends_with("FROM api_key"))
+        .map(|text| {
+            let lines: Vec<_> = text.split("\\\n").map(str::trim).collect();
+            lines.join(" ")
+        })
 }
 
 fn plan(db: &rusqlite::Connection, sql: &str) -> Vec<String> {
@@ -329,9 +336,11 @@ fn the_partial_indexes_are_used() {
     let folder = Folder::new();
     drop(folder.open());
     let db = rusqlite::Connection::open(folder.file()).unwrap();
-    let all: Vec<String> = [include_str!("commands.rs"), include_str!("ready.rs")].into_iter().flat_map(statements).collect();
+    let all: Vec<String> =
+        [include_str!("commands.rs"), include_str!("ready.rs")].into_iter().flat_map(statements).collect();
     let uses = |fragment: &str, index: &str| {
-        let sql = all.iter().find(|sql| sql.contains(fragment)).unwrap_or_else(|| panic!("no statement with {fragment}"));
+        let sql =
+            all.iter().find(|sql| sql.contains(fragment)).unwrap_or_else(|| panic!("no statement with {fragment}"));
         let plan = plan(&db, sql).join("\n");
         assert!(plan.contains(index), "{sql}\n{plan}");
     };

@@ -291,7 +291,13 @@ impl Writer {
     }
 
     /// Saves what a step decided, with everything that belongs to it.
-    pub fn apply(&mut self, mut row: Row, step: Step, payload: Option<&Payload>, now: Timestamp) -> Result<Row, StoreError> {
+    pub fn apply(
+        &mut self,
+        mut row: Row,
+        step: Step,
+        payload: Option<&Payload>,
+        now: Timestamp,
+    ) -> Result<Row, StoreError> {
         let before = row.task;
         row.task = step.task;
         let kept = payload.filter(|_| matches!(step.keep, Keep::Answer | Keep::Result | Keep::Progress));

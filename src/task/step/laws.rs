@@ -6,15 +6,7 @@ use super::table::{answer, new_task};
 use super::*;
 use crate::task::{Backoff, Policy};
 
-const ANSWERS: [&str; 7] = [
-    "accepted",
-    "rejected",
-    "retryable",
-    "not sent",
-    "unknown",
-    "too large",
-    "forbidden",
-];
+const ANSWERS: [&str; 7] = ["accepted", "rejected", "retryable", "not sent", "unknown", "too large", "forbidden"];
 
 /// An event whose attempt number is given as the distance from the current one.
 #[derive(Clone, Debug)]
@@ -29,17 +21,11 @@ impl Happening {
     fn event(self, task: &Task) -> Event {
         let attempt = |behind| task.attempt.saturating_sub(behind);
         match self {
-            Self::Answered { name, behind } => Event::Answered {
-                attempt: attempt(behind),
-                answer: answer(name),
-                duration_ms: 1,
-            },
-            Self::Returned { behind } => Event::Returned {
-                attempt: attempt(behind),
-            },
-            Self::Interrupted { behind } => Event::Interrupted {
-                attempt: attempt(behind),
-            },
+            Self::Answered { name, behind } => {
+                Event::Answered { attempt: attempt(behind), answer: answer(name), duration_ms: 1 }
+            }
+            Self::Returned { behind } => Event::Returned { attempt: attempt(behind) },
+            Self::Interrupted { behind } => Event::Interrupted { attempt: attempt(behind) },
             Self::Other(event) => event,
         }
     }

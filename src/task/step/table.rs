@@ -98,11 +98,7 @@ pub(super) fn new_task(policy: Policy) -> Task {
 
 /// The task that a column speaks of; its own time is at or before `by`.
 fn task_at(column: &str, policy: Policy, by: Timestamp) -> Task {
-    let done = |status, by| State::Done {
-        status,
-        by,
-        at: LONG_AGO,
-    };
+    let done = |status, by| State::Done { status, by, at: LONG_AGO };
     let (attempt, state) = match column {
         "new" => (0, State::Pending { since: LONG_AGO }),
         "later" => (0, State::Delayed { due_at: by }),
@@ -123,13 +119,7 @@ fn task_at(column: &str, policy: Policy, by: Timestamp) -> Task {
         other => panic!("no such column: {other}"),
     };
     let retry_count = attempt.max(1) - 1;
-    Task {
-        attempt,
-        retry_count,
-        state,
-        accepted: column == "proven",
-        ..new_task(policy)
-    }
+    Task { attempt, retry_count, state, accepted: column == "proven", ..new_task(policy) }
 }
 
 pub(super) fn answer(name: &str) -> Answer {
@@ -137,11 +127,7 @@ pub(super) fn answer(name: &str) -> Answer {
     match name {
         "accepted" => Answer::Accepted { status: 202 },
         "rejected" => Answer::Rejected { status: 422, error },
-        "retryable" => Answer::Retryable {
-            status: 503,
-            error,
-            retry_after_ms: None,
-        },
+        "retryable" => Answer::Retryable { status: 503, error, retry_after_ms: None },
         "not sent" => Answer::NotSent { error },
         "unknown" => Answer::Unknown { error },
         "too large" => Answer::TooLarge { status: 200, error },
@@ -165,11 +151,7 @@ fn event(row: &str, attempt: u32) -> Event {
             error: name.contains("failed").then(|| "the app gave up".to_owned()),
             result: name.contains("result"),
         },
-        _ => Event::Answered {
-            attempt,
-            answer: answer(name),
-            duration_ms: 7,
-        },
+        _ => Event::Answered { attempt, answer: answer(name), duration_ms: 7 },
     }
 }
 
@@ -215,10 +197,7 @@ fn cell(task: &Task, event: &Event) -> &'static str {
 /// `(event, cells)` of each line; the event's name takes the first 24 characters.
 fn lines(table: &'static str) -> impl Iterator<Item = (&'static str, Vec<&'static str>)> {
     let cells = |cells: &'static str| cells.split_whitespace().filter(|cell| *cell != "|").collect();
-    table
-        .lines()
-        .filter(|line| !line.is_empty())
-        .map(move |line| (line[..24].trim(), cells(&line[24..])))
+    table.lines().filter(|line| !line.is_empty()).map(move |line| (line[..24].trim(), cells(&line[24..])))
 }
 
 /// The table of one kind of task: the common one with its own lines in place of those of the same name.
@@ -228,12 +207,7 @@ fn table(then: Then) -> Vec<(&'static str, Vec<&'static str>)> {
         Then::Wait => Vec::new(),
         Then::Poll => lines(POLLS).collect(),
     };
-    let of = |(name, cells)| {
-        own.iter()
-            .find(|(other, _)| *other == name)
-            .cloned()
-            .unwrap_or((name, cells))
-    };
+    let of = |(name, cells)| own.iter().find(|(other, _)| *other == name).cloned().unwrap_or((name, cells));
     lines(WAITS).map(of).collect()
 }
 
@@ -263,18 +237,10 @@ fn what_ends_a_task_says_so_once_and_tells_its_owner() {
     every_pair(|task, event, _, place| {
         let Ok(step) = step(task, event, NOW) else { return };
         let ended = step.task.status().is_final() && !task.status().is_final();
-        let endings = step
-            .log
-            .iter()
-            .filter(|entry| matches!(entry, Entry::Ended { .. }))
-            .count();
+        let endings = step.log.iter().filter(|entry| matches!(entry, Entry::Ended { .. })).count();
         assert_eq!(endings, usize::from(ended), "{place}");
         assert_eq!(step.notify, ended && step.task.status() != Status::Cancelled, "{place}");
-        assert!(
-            matches!(step.log.last(), Some(Entry::Ended { .. })) || !ended,
-            "{place}: {:?}",
-            step.log
-        );
+        assert!(matches!(step.log.last(), Some(Entry::Ended { .. })) || !ended, "{place}: {:?}", step.log);
     });
 }
 

@@ -14,10 +14,7 @@ struct Story {
 
 impl Story {
     fn new(policy: Policy) -> Self {
-        Self {
-            task: new_task(policy),
-            last: None,
-        }
+        Self { task: new_task(policy), last: None }
     }
 
     fn called(policy: Policy) -> Self {
@@ -38,19 +35,13 @@ impl Story {
 
     #[track_caller]
     fn answered(self, name: &str) -> Self {
-        let event = Event::Answered {
-            attempt: self.task.attempt,
-            answer: answer(name),
-            duration_ms: 5,
-        };
+        let event = Event::Answered { attempt: self.task.attempt, answer: answer(name), duration_ms: 5 };
         self.then(&event)
     }
 
     #[track_caller]
     fn interrupted(self) -> Self {
-        let event = Event::Interrupted {
-            attempt: self.task.attempt,
-        };
+        let event = Event::Interrupted { attempt: self.task.attempt };
         self.then(&event)
     }
 
@@ -68,10 +59,7 @@ impl Story {
 }
 
 fn callback(verdict: CallbackVerdict) -> Event {
-    Event::Callback {
-        verdict,
-        early: EarlyCallbacks::Accept,
-    }
+    Event::Callback { verdict, early: EarlyCallbacks::Accept }
 }
 
 fn done() -> Event {
@@ -83,10 +71,7 @@ fn interim() -> Event {
 }
 
 fn with_retries(then: Then, max_retries: u32) -> Policy {
-    Policy {
-        max_retries,
-        ..policy(then)
-    }
+    Policy { max_retries, ..policy(then) }
 }
 
 #[test]
@@ -102,35 +87,22 @@ fn the_overtaken_answer_is_an_event_and_nothing_more() {
     let before = overtaken.task.clone();
     let story = overtaken.answered("accepted");
     assert_eq!(story.task, before);
-    assert_eq!(
-        (story.last().keep, story.last().notify, story.last().log.len()),
-        (Keep::Nothing, false, 1)
-    );
+    assert_eq!((story.last().keep, story.last().notify, story.last().log.len()), (Keep::Nothing, false, 1));
 }
 
 #[test]
 fn an_answer_that_ended_the_task_is_not_written_down_twice() {
     let story = Story::called(policy(Then::Finish)).answered("accepted");
-    let again = Event::Answered {
-        attempt: 1,
-        answer: answer("accepted"),
-        duration_ms: 5,
-    };
+    let again = Event::Answered { attempt: 1, answer: answer("accepted"), duration_ms: 5 };
     assert_eq!(story.refused(&again).why, Why::Stale);
 }
 
 #[test]
 fn a_callback_between_attempts_ends_the_task_without_another_call() {
     let delayed = Story::called(policy(Then::Wait)).answered("retryable");
-    assert_eq!(
-        (delayed.status(), delayed.then(&done()).status()),
-        (Status::Delayed, Status::Completed)
-    );
+    assert_eq!((delayed.status(), delayed.then(&done()).status()), (Status::Delayed, Status::Completed));
     let due = Story::called(policy(Then::Wait)).interrupted();
-    assert_eq!(
-        (due.status(), due.then(&done()).status()),
-        (Status::Pending, Status::Completed)
-    );
+    assert_eq!((due.status(), due.then(&done()).status()), (Status::Pending, Status::Completed));
 }
 
 #[test]
@@ -145,31 +117,20 @@ fn lost_attempts_count_and_are_repeated_without_backoff() {
     assert_eq!((story.task.retry_count, story.task.attempt), (1, 1));
     let story = story.then(&Event::Claimed { lease_until: NOW }).interrupted();
     assert_eq!(story.status(), Status::Failed);
-    assert_eq!(
-        story.task.error.as_deref(),
-        Some("Attempt interrupted; outcome unknown")
-    );
+    assert_eq!(story.task.error.as_deref(), Some("Attempt interrupted; outcome unknown"));
 }
 
 #[test]
 fn a_paid_job_without_retries_is_never_sent_twice() {
     let story = Story::called(with_retries(Then::Wait, 0)).interrupted();
-    assert_eq!(
-        story.task.state,
-        State::Waiting {
-            deadline: NOW.plus_millis(MINUTE)
-        }
-    );
+    assert_eq!(story.task.state, State::Waiting { deadline: NOW.plus_millis(MINUTE) });
     assert_eq!(story.refused(&Event::Claimed { lease_until: NOW }).why, Why::Conflict);
 }
 
 #[test]
 fn a_call_that_was_never_written_is_given_back_uncounted() {
     let story = Story::called(with_retries(Then::Wait, 0)).then(&Event::Returned { attempt: 1 });
-    assert_eq!(
-        (story.status(), story.task.attempt, story.task.retry_count),
-        (Status::Pending, 0, 0)
-    );
+    assert_eq!((story.status(), story.task.attempt, story.task.retry_count), (Status::Pending, 0, 0));
     assert_eq!(story.then(&Event::Claimed { lease_until: NOW }).task.attempt, 1);
 }
 
@@ -177,26 +138,11 @@ fn a_call_that_was_never_written_is_given_back_uncounted() {
 fn an_unknown_outcome_of_the_last_attempt_waits_rather_than_fails() {
     for name in ["unknown", "too large"] {
         let story = Story::called(with_retries(Then::Wait, 0)).answered(name);
-        assert_eq!(
-            (story.status(), story.last().keep),
-            (Status::Waiting, Keep::Nothing),
-            "{name}"
-        );
-        let story = story.then(&Event::Signal {
-            error: None,
-            result: false,
-        });
-        assert_eq!(
-            (story.status(), story.last().keep),
-            (Status::Completed, Keep::AnswerAsResult)
-        );
+        assert_eq!((story.status(), story.last().keep), (Status::Waiting, Keep::Nothing), "{name}");
+        let story = story.then(&Event::Signal { error: None, result: false });
+        assert_eq!((story.status(), story.last().keep), (Status::Completed, Keep::AnswerAsResult));
     }
-    assert_eq!(
-        Story::called(with_retries(Then::Finish, 0))
-            .answered("unknown")
-            .status(),
-        Status::Failed
-    );
+    assert_eq!(Story::called(with_retries(Then::Finish, 0)).answered("unknown").status(), Status::Failed);
 }
 
 #[test]
@@ -204,49 +150,30 @@ fn polling_needs_a_start_answer() {
     let polls = with_retries(Then::Poll, 0);
     assert_eq!(Story::called(polls).answered("accepted").status(), Status::Polling);
     assert_eq!(Story::called(polls).answered("unknown").status(), Status::Waiting);
-    assert_eq!(
-        Story::called(polls).then(&interim()).answered("accepted").status(),
-        Status::Polling
-    );
-    assert_eq!(
-        Story::called(polls).then(&interim()).answered("retryable").status(),
-        Status::Waiting
-    );
+    assert_eq!(Story::called(polls).then(&interim()).answered("accepted").status(), Status::Polling);
+    assert_eq!(Story::called(polls).then(&interim()).answered("retryable").status(), Status::Waiting);
 }
 
 #[test]
 fn an_interim_callback_proves_acceptance_so_the_task_waits_instead_of_retrying() {
     for name in ["rejected", "retryable", "not sent", "unknown", "too large", "forbidden"] {
         let story = Story::called(with_retries(Then::Wait, 5)).then(&interim());
-        assert_eq!(
-            (story.status(), story.last().keep),
-            (Status::Processing, Keep::Progress)
-        );
+        assert_eq!((story.status(), story.last().keep), (Status::Processing, Keep::Progress));
         assert_eq!(story.answered(name).status(), Status::Waiting, "{name}");
     }
-    assert_eq!(
-        Story::called(with_retries(Then::Wait, 5))
-            .then(&interim())
-            .interrupted()
-            .status(),
-        Status::Waiting
-    );
+    assert_eq!(Story::called(with_retries(Then::Wait, 5)).then(&interim()).interrupted().status(), Status::Waiting);
 }
 
 #[test]
 fn a_proven_task_that_is_given_back_waits_instead_of_calling_again() {
-    let retried = Story::called(with_retries(Then::Wait, 5))
-        .interrupted()
-        .then(&Event::Claimed { lease_until: NOW });
+    let retried = Story::called(with_retries(Then::Wait, 5)).interrupted().then(&Event::Claimed { lease_until: NOW });
     let story = retried.then(&interim()).then(&Event::Returned { attempt: 2 });
     assert_eq!((story.status(), story.task.attempt), (Status::Waiting, 1));
 }
 
 #[test]
 fn an_interim_callback_between_attempts_stops_the_retries() {
-    let story = Story::called(with_retries(Then::Poll, 5))
-        .answered("retryable")
-        .then(&interim());
+    let story = Story::called(with_retries(Then::Poll, 5)).answered("retryable").then(&interim());
     assert_eq!(story.status(), Status::Waiting, "there is no start answer to poll with");
 }
 
@@ -262,32 +189,21 @@ fn interim_callbacks_do_not_extend_the_deadline() {
 
 #[test]
 fn the_clock_starts_when_the_wait_is_committed() {
-    assert_eq!(
-        Story::waiting().task.state,
-        State::Waiting {
-            deadline: NOW.plus_millis(MINUTE)
-        }
-    );
+    assert_eq!(Story::waiting().task.state, State::Waiting { deadline: NOW.plus_millis(MINUTE) });
 }
 
 #[test]
 fn while_the_row_says_waiting_a_callback_wins_however_late() {
     let waiting = Story::waiting();
     let long_after = NOW.plus_millis(100 * MINUTE);
-    assert_eq!(
-        step(&waiting.task, &done(), long_after).unwrap().task.status(),
-        Status::Completed
-    );
+    assert_eq!(step(&waiting.task, &done(), long_after).unwrap().task.status(), Status::Completed);
 }
 
 #[test]
 fn a_callback_after_the_timeout_finds_its_id_expired() {
     let waiting = Story::waiting();
     let ended = step(&waiting.task, &Event::DeadlinePassed, NOW.plus_millis(MINUTE)).unwrap();
-    assert_eq!(
-        (ended.task.status(), ended.keep, ended.notify),
-        (Status::Timeout, Keep::Nothing, true)
-    );
+    assert_eq!((ended.task.status(), ended.keep, ended.notify), (Status::Timeout, Keep::Nothing, true));
     let refusal = step(&ended.task, &done(), NOW).unwrap_err();
     assert_eq!((refusal.why, refusal.keep_late), (Why::Gone, true));
 }
@@ -304,11 +220,7 @@ fn only_one_late_body_is_kept() {
 fn failures_without_retry_end_the_task_at_once() {
     for name in ["rejected", "forbidden"] {
         let story = Story::called(with_retries(Then::Wait, 5)).answered(name);
-        assert_eq!(
-            (story.status(), story.last().keep),
-            (Status::Failed, Keep::Result),
-            "{name}"
-        );
+        assert_eq!((story.status(), story.last().keep), (Status::Failed, Keep::Result), "{name}");
         assert_eq!(story.task.error.as_deref(), Some("it went wrong"));
     }
 }
@@ -319,41 +231,20 @@ fn the_delays_between_attempts_are_the_contracts() {
     let mut delays = Vec::new();
     for _ in 0..5 {
         story = story.then(&Event::Claimed { lease_until: NOW }).answered("retryable");
-        let State::Delayed { due_at } = story.task.state else {
-            panic!("{:?}", story.task.state)
-        };
+        let State::Delayed { due_at } = story.task.state else { panic!("{:?}", story.task.state) };
         delays.push(due_at.millis_since(NOW) / 1000);
         story.task.state = State::Pending { since: NOW };
     }
     assert_eq!(delays, [1, 2, 4, 8, 16]);
-    assert_eq!(
-        story
-            .then(&Event::Claimed { lease_until: NOW })
-            .answered("retryable")
-            .status(),
-        Status::Failed
-    );
+    assert_eq!(story.then(&Event::Claimed { lease_until: NOW }).answered("retryable").status(), Status::Failed);
 }
 
 #[test]
 fn retry_after_is_obeyed_up_to_an_hour_and_never_shortens_the_backoff() {
-    for (wish, delay) in [
-        (None, 1_000),
-        (Some(10), 1_000),
-        (Some(90_000), 90_000),
-        (Some(i64::MAX), 3_600_000),
-    ] {
-        let answer = Answer::Retryable {
-            status: 429,
-            error: "slow down".to_owned(),
-            retry_after_ms: wish,
-        };
+    for (wish, delay) in [(None, 1_000), (Some(10), 1_000), (Some(90_000), 90_000), (Some(i64::MAX), 3_600_000)] {
+        let answer = Answer::Retryable { status: 429, error: "slow down".to_owned(), retry_after_ms: wish };
         let story = Story::called(with_retries(Then::Wait, 5));
-        let story = story.then(&Event::Answered {
-            attempt: 1,
-            answer,
-            duration_ms: 5,
-        });
+        let story = story.then(&Event::Answered { attempt: 1, answer, duration_ms: 5 });
         let due_at = NOW.plus_millis(delay);
         assert_eq!(story.task.state, State::Delayed { due_at }, "{wish:?}");
         let planned =
@@ -368,14 +259,8 @@ fn a_signal_with_a_result_brings_it_and_one_without_leaves_the_answer() {
         let story = Story::waiting().then(&Event::Signal { error: None, result });
         assert_eq!((story.status(), story.last().keep), (Status::Completed, keep));
     }
-    let story = Story::waiting().then(&Event::Signal {
-        error: Some("no".to_owned()),
-        result: false,
-    });
-    assert_eq!(
-        (story.status(), story.task.error.as_deref()),
-        (Status::Failed, Some("no"))
-    );
+    let story = Story::waiting().then(&Event::Signal { error: Some("no".to_owned()), result: false });
+    assert_eq!((story.status(), story.task.error.as_deref()), (Status::Failed, Some("no")));
 }
 
 #[test]

@@ -47,11 +47,7 @@ pub(super) struct Histogram {
 
 impl Histogram {
     pub(super) fn new(scale: Scale) -> Self {
-        Self {
-            scale,
-            buckets: zeros(scale.bounds.len() + 1),
-            sum: Arc::default(),
-        }
+        Self { scale, buckets: zeros(scale.bounds.len() + 1), sum: Arc::default() }
     }
 
     pub(super) fn observe(&self, took: Duration) {
@@ -69,12 +65,7 @@ impl Histogram {
     }
 
     fn encode_into(&self, encoder: &mut MetricEncoder<'_>) -> fmt::Result {
-        let bounds = self
-            .scale
-            .bounds
-            .iter()
-            .map(|bound| self.scale.shown(*bound))
-            .chain([f64::INFINITY]);
+        let bounds = self.scale.bounds.iter().map(|bound| self.scale.shown(*bound)).chain([f64::INFINITY]);
         let counts = self.buckets.iter().map(|bucket| bucket.load(Relaxed));
         let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
         // The count is what the buckets hold, so that the two agree whatever is being added meanwhile.
@@ -109,12 +100,7 @@ impl<L: Label> HistogramBy<L> {
 
 impl<L: Label + fmt::Debug> EncodeMetric for HistogramBy<L> {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
-        let used = |label: &&L| {
-            self.0[label.index()]
-                .buckets
-                .iter()
-                .any(|bucket| bucket.load(Relaxed) > 0)
-        };
+        let used = |label: &&L| self.0[label.index()].buckets.iter().any(|bucket| bucket.load(Relaxed) > 0);
         L::ALL.iter().filter(used).try_for_each(|label| {
             let labels = [(L::KEY, label.text())];
             self.0[label.index()].encode_into(&mut encoder.encode_family(&labels)?)

@@ -71,11 +71,7 @@ impl Metrics {
     /// All series at zero; `version` is that of the running program.
     pub fn new(version: &str) -> Self {
         let mut registry = Registry::with_prefix("asyncqueue");
-        registry.register(
-            "build",
-            "The running program",
-            Info::new([("version", version.to_owned())]),
-        );
+        registry.register("build", "The running program", Info::new([("version", version.to_owned())]));
         let mut add = Adder(&mut registry);
         let series = Series {
             requests: add.plain("http_requests", "Requests answered", RequestCounter::default()),
@@ -96,16 +92,8 @@ impl Metrics {
                 Histogram::new(ATTEMPTS),
             ),
             calls_in_flight: add.plain("calls_in_flight", "Calls to targets under way", Gauge::default()),
-            commit_batch: add.plain(
-                "store_commit_batch",
-                "Commands that shared one commit",
-                Histogram::new(BATCHES),
-            ),
-            commit_duration: add.seconds(
-                "store_commit_duration",
-                "Time one commit took",
-                Histogram::new(LATENCIES),
-            ),
+            commit_batch: add.plain("store_commit_batch", "Commands that shared one commit", Histogram::new(BATCHES)),
+            commit_duration: add.seconds("store_commit_duration", "Time one commit took", Histogram::new(LATENCIES)),
             callbacks: add.plain("callbacks", "Callbacks answered, by status code", CounterBy::default()),
             signals: add.plain("signals", "Signals answered, by status code", CounterBy::default()),
             deliveries: add.plain(
@@ -113,16 +101,8 @@ impl Metrics {
                 "Completion webhooks attempted, by outcome",
                 CounterBy::default(),
             ),
-            long_polls: add.plain(
-                "long_polls_open",
-                "Requests held until a task changes",
-                Gauge::default(),
-            ),
-            connections: add.plain(
-                "http_connections_open",
-                "Connections open to this service",
-                Gauge::default(),
-            ),
+            long_polls: add.plain("long_polls_open", "Requests held until a task changes", Gauge::default()),
+            connections: add.plain("http_connections_open", "Connections open to this service", Gauge::default()),
             store_errors: add.plain("store_errors", "Store operations that failed", Counter::default()),
             store_log: add.bytes("store_log", "Size of the store's write-ahead log", Gauge::default()),
             registry,
@@ -139,9 +119,7 @@ impl Metrics {
 
     /// A request was answered.
     pub fn request_answered(&self, route: Route, method: &str, status: u16, took: Duration) {
-        self.0
-            .requests
-            .add(route, Method::named(method), StatusClass::of(status));
+        self.0.requests.add(route, Method::named(method), StatusClass::of(status));
         self.0.request_duration.observe(route, took);
     }
 

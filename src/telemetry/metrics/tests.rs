@@ -31,8 +31,7 @@ fn used() -> Metrics {
 
 /// The value of the sample that begins so, up to its last space.
 fn value(text: &str, sample: &str) -> Option<f64> {
-    text.lines()
-        .find_map(|line| line.strip_prefix(sample)?.strip_prefix(' ')?.parse().ok())
+    text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' ')?.parse().ok())
 }
 
 #[test]
@@ -44,9 +43,7 @@ fn every_line_parses_and_every_family_is_described() {
     for line in lines {
         if let Some(rest) = line.strip_prefix("# ") {
             let words: Vec<&str> = rest.splitn(3, ' ').collect();
-            let [kind, name, what] = words[..] else {
-                panic!("{line}")
-            };
+            let [kind, name, what] = words[..] else { panic!("{line}") };
             assert!(name.starts_with("asyncqueue_"), "{line}");
             match kind {
                 "TYPE" => assert_eq!(types.insert(name.to_owned(), what), None, "{line}"),
@@ -60,8 +57,7 @@ fn every_line_parses_and_every_family_is_described() {
         assert!(number.parse::<f64>().is_ok(), "{line}");
         let name = sample.split('{').next().unwrap();
         let family = |kind: &str, suffix: &str| {
-            name.strip_suffix(suffix)
-                .is_some_and(|family| types.get(family) == Some(&kind) && helps.contains(family))
+            name.strip_suffix(suffix).is_some_and(|family| types.get(family) == Some(&kind) && helps.contains(family))
         };
         let known = [
             ("counter", "_total"),
@@ -95,26 +91,11 @@ fn counts_arrive_under_their_labels() {
     let text = metrics.render();
     for (sample, expected) in [
         (r#"asyncqueue_build_info{version="1.2.3"}"#, 1.0),
-        (
-            r#"asyncqueue_http_requests_total{route="/v1/callbacks/{callbackId}",method="POST",status="4xx"}"#,
-            1.0,
-        ),
-        (
-            r#"asyncqueue_http_request_duration_seconds_bucket{le="0.005",route="/v1/callbacks/{callbackId}"}"#,
-            0.0,
-        ),
-        (
-            r#"asyncqueue_http_request_duration_seconds_bucket{le="0.01",route="/v1/callbacks/{callbackId}"}"#,
-            1.0,
-        ),
-        (
-            r#"asyncqueue_http_request_duration_seconds_bucket{le="+Inf",route="/v1/callbacks/{callbackId}"}"#,
-            1.0,
-        ),
-        (
-            r#"asyncqueue_http_request_duration_seconds_sum{route="/v1/callbacks/{callbackId}"}"#,
-            0.007,
-        ),
+        (r#"asyncqueue_http_requests_total{route="/v1/callbacks/{callbackId}",method="POST",status="4xx"}"#, 1.0),
+        (r#"asyncqueue_http_request_duration_seconds_bucket{le="0.005",route="/v1/callbacks/{callbackId}"}"#, 0.0),
+        (r#"asyncqueue_http_request_duration_seconds_bucket{le="0.01",route="/v1/callbacks/{callbackId}"}"#, 1.0),
+        (r#"asyncqueue_http_request_duration_seconds_bucket{le="+Inf",route="/v1/callbacks/{callbackId}"}"#, 1.0),
+        (r#"asyncqueue_http_request_duration_seconds_sum{route="/v1/callbacks/{callbackId}"}"#, 0.007),
         (r#"asyncqueue_callbacks_total{status="404"}"#, 1.0),
         (r#"asyncqueue_callbacks_total{status="other"}"#, 1.0),
         (r#"asyncqueue_callbacks_total{status="200"}"#, 0.0),
@@ -127,16 +108,8 @@ fn counts_arrive_under_their_labels() {
 #[test]
 fn a_gauge_falls_when_the_guard_is_dropped() {
     let metrics = Metrics::new("1.2.3");
-    let open = (
-        metrics.call_started(),
-        metrics.clone().long_poll_opened(),
-        metrics.connection_opened(),
-    );
-    let samples = [
-        "asyncqueue_calls_in_flight",
-        "asyncqueue_long_polls_open",
-        "asyncqueue_http_connections_open",
-    ];
+    let open = (metrics.call_started(), metrics.clone().long_poll_opened(), metrics.connection_opened());
+    let samples = ["asyncqueue_calls_in_flight", "asyncqueue_long_polls_open", "asyncqueue_http_connections_open"];
     for sample in samples {
         assert_eq!(value(&metrics.render(), sample), Some(1.0));
     }
@@ -164,14 +137,7 @@ fn labels_stand_where_their_index_says() {
 fn routes_are_known_by_their_templates_only() {
     assert_eq!(Route::of_template("/v1/tasks/{task}"), Route::Task);
     assert_eq!(Route::of_template("/v1/callbacks/{id}"), Route::Callback);
-    for strange in [
-        "",
-        "/",
-        "/v1/tasks/0198c0de",
-        "/v1/tasks/",
-        "/v1/other/{id}",
-        "/v1/tasks/{id}/{x}",
-    ] {
+    for strange in ["", "/", "/v1/tasks/0198c0de", "/v1/tasks/", "/v1/other/{id}", "/v1/tasks/{id}/{x}"] {
         assert_eq!(Route::of_template(strange), Route::Other, "{strange}");
     }
 }

@@ -25,17 +25,12 @@ fn holds(facts: &Facts, act: &Act) -> Found {
     let stored = facts.read(&act.task).map_or(&Value::Null, |read| &read.first);
     let looks = [("answered", answered), ("stored", stored)];
     let wrong = looks.into_iter().filter(|(_, task)| !is_end_of(act, task));
-    wrong
-        .map(|(place, task)| violation("I2", &act.task, told(act, place, task)))
-        .collect()
+    wrong.map(|(place, task)| violation("I2", &act.task, told(act, place, task))).collect()
 }
 
 fn told(act: &Act, place: &str, task: &Value) -> String {
     let sent = &act.body;
-    format!(
-        "acknowledged {:?} of {sent}, {place} as {} {} {}",
-        act.by, task["status"], task["result"], task["error"]
-    )
+    format!("acknowledged {:?} of {sent}, {place} as {} {} {}", act.by, task["status"], task["result"], task["error"])
 }
 
 /// Whether a task's state is what this act makes of it.
@@ -72,32 +67,14 @@ pub fn credentials_win_once(facts: &Facts) -> Found {
 
 /// I3, the other way round: 404 only for a credential that was used, or whose wait ran out.
 pub fn a_live_credential_is_not_denied(facts: &Facts) -> Found {
-    let denied = facts
-        .acts
-        .iter()
-        .filter(|act| act.by != By::Cancel && act.status == 404);
+    let denied = facts.acts.iter().filter(|act| act.by != By::Cancel && act.status == 404);
     let unused = |act: &&&Act| {
-        let same = facts
-            .acts_of(&act.task)
-            .iter()
-            .filter(|other| other.credential == act.credential);
+        let same = facts.acts_of(&act.task).iter().filter(|other| other.credential == act.credential);
         !same.into_iter().any(|other| other.verdict != Verdict::Refused)
     };
-    let timed_out = |act: &&&Act| {
-        facts
-            .read(&act.task)
-            .is_some_and(|read| read.first["status"] == "timeout")
-    };
+    let timed_out = |act: &&&Act| facts.read(&act.task).is_some_and(|read| read.first["status"] == "timeout");
     let wrong = denied.filter(unused).filter(|act| !timed_out(act));
-    wrong
-        .map(|act| {
-            violation(
-                "I3",
-                &act.task,
-                format!("{:?} answered 404, and nothing had used it", act.by),
-            )
-        })
-        .collect()
+    wrong.map(|act| violation("I3", &act.task, format!("{:?} answered 404, and nothing had used it", act.by))).collect()
 }
 
 /// I2, the other way round: a task ended by something that was sent.
@@ -107,20 +84,13 @@ pub fn ends_are_explained(facts: &Facts) -> Found {
     let tell = |(create, read): (&Create, &TaskRead)| {
         let task = &read.first;
         let end = format!("{} {} {}", task["status"], task["error"], task["result"]);
-        violation(
-            "I2",
-            &read.id,
-            format!("{:?} ended for no reason that was sent: {end}", create.kind),
-        )
+        violation("I2", &read.id, format!("{:?} ended for no reason that was sent: {end}", create.kind))
     };
     unexplained.map(tell).collect()
 }
 
 fn is_explained(facts: &Facts, create: &Create, read: &TaskRead) -> bool {
-    let possible = facts
-        .acts_of(&read.id)
-        .iter()
-        .filter(|act| act.verdict != Verdict::Refused);
+    let possible = facts.acts_of(&read.id).iter().filter(|act| act.verdict != Verdict::Refused);
     let by_client = possible.into_iter().any(|act| is_end_of(act, &read.first));
     by_client || ended_by_itself(facts, create, read)
 }
@@ -142,9 +112,7 @@ fn ended_by_itself(facts: &Facts, create: &Create, read: &TaskRead) -> bool {
 pub fn final_states_stay(facts: &Facts) -> Found {
     let changed = |read: &&TaskRead| {
         is_final(&read.first)
-            && ["status", "result", "error", "completedAt"]
-                .iter()
-                .any(|at| read.first[at] != read.second[at])
+            && ["status", "result", "error", "completedAt"].iter().any(|at| read.first[at] != read.second[at])
     };
     let tell = |read: &TaskRead| violation("I4", &read.id, format!("{} became {}", read.first, read.second));
     facts.seen.tasks.iter().filter(changed).map(tell).collect()
@@ -157,10 +125,7 @@ pub fn nothing_is_stuck(facts: &Facts) -> Found {
 
 fn stuck(facts: &Facts, read: &TaskRead) -> Option<Violation> {
     let task = &read.second;
-    let due = task["nextAttemptAt"]
-        .as_str()
-        .or(task["delayUntil"].as_str())
-        .and_then(parse_ms);
+    let due = task["nextAttemptAt"].as_str().or(task["delayUntil"].as_str()).and_then(parse_ms);
     let overdue = due.is_none_or(|due| due + LATENESS < facts.seen.at);
     let stuck = match task["status"].as_str()? {
         "processing" | "pending" => true,
@@ -175,12 +140,7 @@ pub fn waits_end_in_time(facts: &Facts) -> Found {
     if facts.seen.clock_was_set {
         return Vec::new();
     }
-    facts
-        .seen
-        .tasks
-        .iter()
-        .filter_map(|read| out_of_time(facts, read))
-        .collect()
+    facts.seen.tasks.iter().filter_map(|read| out_of_time(facts, read)).collect()
 }
 
 fn out_of_time(facts: &Facts, read: &TaskRead) -> Option<Violation> {
@@ -199,40 +159,24 @@ fn out_of_time(facts: &Facts, read: &TaskRead) -> Option<Violation> {
         violation(
             "I9",
             &read.id,
-            format!(
-                "{how}: {} after {after} ms, limit {}",
-                task["status"],
-                latest - waiting_since
-            ),
+            format!("{how}: {} after {after} ms, limit {}", task["status"], latest - waiting_since),
         )
     };
-    if early {
-        Some(tell("early"))
-    } else {
-        (ended > latest + SLACK).then(|| tell("late"))
-    }
+    if early { Some(tell("early")) } else { (ended > latest + SLACK).then(|| tell("late")) }
 }
 
 /// A deadline that passed while the server was down, or just before, is put off until a while after it is ready.
 fn latest_end(facts: &Facts, deadline: i64) -> i64 {
     let put_off = |latest: i64, (down, ready): &(i64, i64)| {
         let open = *down <= latest && deadline <= ready.saturating_add(500);
-        if open {
-            ready.saturating_add(GRACE + LATENESS)
-        } else {
-            latest
-        }
+        if open { ready.saturating_add(GRACE + LATENESS) } else { latest }
     };
     facts.downtimes.iter().fold(deadline + LATENESS, put_off)
 }
 
 fn earliest_end(facts: &Facts, deadline: i64) -> i64 {
     let within = |(down, ready): &&(i64, i64)| down + 500 < deadline && deadline < ready - 500;
-    facts
-        .downtimes
-        .iter()
-        .find(within)
-        .map_or(deadline, |(_, ready)| ready + GRACE - 1_000)
+    facts.downtimes.iter().find(within).map_or(deadline, |(_, ready)| ready + GRACE - 1_000)
 }
 
 /// When the last event of a type happened.
@@ -242,8 +186,6 @@ fn last_event(events: &Value, kind: &str) -> Option<i64> {
 }
 
 fn milliseconds(seconds: &Value) -> Option<i64> {
-    let millis = std::time::Duration::try_from_secs_f64(seconds.as_f64()?)
-        .ok()?
-        .as_millis();
+    let millis = std::time::Duration::try_from_secs_f64(seconds.as_f64()?).ok()?.as_millis();
     i64::try_from(millis).ok()
 }

@@ -23,12 +23,8 @@ pub struct Facts<'a> {
 
 impl<'a> Facts<'a> {
     pub fn new(entries: &'a [Entry], seen: &'a Observed) -> Self {
-        let creates = entries
-            .iter()
-            .filter_map(|entry| if let Entry::Create(it) = entry { Some(it) } else { None });
-        let acts = entries
-            .iter()
-            .filter_map(|entry| if let Entry::Act(it) = entry { Some(it) } else { None });
+        let creates = entries.iter().filter_map(|entry| if let Entry::Create(it) = entry { Some(it) } else { None });
+        let acts = entries.iter().filter_map(|entry| if let Entry::Act(it) = entry { Some(it) } else { None });
         let acts: Vec<&Act> = acts.collect();
         Self {
             seen,
@@ -52,10 +48,7 @@ impl<'a> Facts<'a> {
 
     /// The clients' acts on a task that the service acknowledged, or that it may have performed.
     pub fn acts_with(&self, task: &str, verdict: Verdict) -> impl Iterator<Item = &'a Act> {
-        self.acts_of(task)
-            .iter()
-            .copied()
-            .filter(move |act| act.verdict == verdict)
+        self.acts_of(task).iter().copied().filter(move |act| act.verdict == verdict)
     }
 
     pub fn calls_of(&self, task: &str) -> &[&'a Call] {
@@ -75,9 +68,7 @@ impl<'a> Facts<'a> {
 
     /// Whether the server was down, or going down or coming up, at some time from `start` to `end`.
     pub fn was_down_between(&self, start: i64, end: i64) -> bool {
-        self.downtimes
-            .iter()
-            .any(|(down, ready)| *down <= end && start <= *ready)
+        self.downtimes.iter().any(|(down, ready)| *down <= end && start <= *ready)
     }
 }
 
@@ -88,10 +79,7 @@ pub fn marker(task: &Value) -> &str {
 
 /// Whether a task has ended.
 pub fn is_final(task: &Value) -> bool {
-    matches!(
-        task["status"].as_str(),
-        Some("completed" | "failed" | "timeout" | "cancelled")
-    )
+    matches!(task["status"].as_str(), Some("completed" | "failed" | "timeout" | "cancelled"))
 }
 
 fn downtimes(entries: &[Entry]) -> Vec<(i64, i64)> {

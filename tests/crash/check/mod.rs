@@ -65,11 +65,7 @@ impl fmt::Display for Violation {
 type Found = Vec<Violation>;
 
 fn violation(rule: &'static str, task: &str, what: impl Into<String>) -> Violation {
-    Violation {
-        rule,
-        task: task.to_owned(),
-        what: what.into(),
-    }
+    Violation { rule, task: task.to_owned(), what: what.into() }
 }
 
 const RULES: &[fn(&Facts) -> Found] = &[
@@ -102,11 +98,7 @@ pub fn integrity(database: &Path) -> Vec<Violation> {
     let said = rusqlite::Connection::open(database)
         .and_then(|connection| connection.query_row("PRAGMA integrity_check", [], |row| row.get::<_, String>(0)))
         .unwrap_or_else(|error| error.to_string());
-    if said == "ok" {
-        Vec::new()
-    } else {
-        vec![violation("I11", "-", said)]
-    }
+    if said == "ok" { Vec::new() } else { vec![violation("I11", "-", said)] }
 }
 
 /// Prints every violation, and panics where there is one.
@@ -114,10 +106,5 @@ pub fn assert_none(violations: &[Violation]) {
     for violation in violations {
         println!("VIOLATION {violation}");
     }
-    assert!(
-        violations.is_empty(),
-        "{} violations, printed above; the first: {}",
-        violations.len(),
-        violations[0]
-    );
+    assert!(violations.is_empty(), "{} violations, printed above; the first: {}", violations.len(), violations[0]);
 }

@@ -22,25 +22,17 @@ struct History {
 impl History {
     /// The rules that are found broken.
     fn broken(&self) -> BTreeSet<&'static str> {
-        check(&self.entries, &self.seen)
-            .iter()
-            .map(|violation| violation.rule)
-            .collect()
+        check(&self.entries, &self.seen).iter().map(|violation| violation.rule).collect()
     }
 
     fn create(&mut self, index: usize) -> &mut Create {
-        let mut creates = self
-            .entries
-            .iter_mut()
-            .filter_map(|it| if let Entry::Create(it) = it { Some(it) } else { None });
+        let mut creates =
+            self.entries.iter_mut().filter_map(|it| if let Entry::Create(it) = it { Some(it) } else { None });
         creates.nth(index).expect("a creation")
     }
 
     fn act(&mut self, by: By) -> &mut Act {
-        let mut acts = self
-            .entries
-            .iter_mut()
-            .filter_map(|it| if let Entry::Act(it) = it { Some(it) } else { None });
+        let mut acts = self.entries.iter_mut().filter_map(|it| if let Entry::Act(it) = it { Some(it) } else { None });
         acts.find(|act| act.by == by).expect("an act")
     }
 
@@ -55,11 +47,7 @@ impl History {
     }
 
     fn call(&mut self, task: &str) -> &mut Call {
-        self.seen
-            .calls
-            .iter_mut()
-            .find(|call| call.task == task)
-            .expect("a call")
+        self.seen.calls.iter_mut().find(|call| call.task == task).expect("a call")
     }
 
     /// Adds a task: its creation, its reads, its webhook where it has one.
@@ -144,10 +132,7 @@ fn hmac(parts: &[&[u8]], key: &[u8]) -> Vec<u8> {
 }
 
 fn signed(body: &[u8]) -> String {
-    format!(
-        "t=1,v1={}",
-        crate::harness::signature::to_hex(&hmac(&[b"1.", body], SECRET.as_bytes()))
-    )
+    format!("t=1,v1={}", crate::harness::signature::to_hex(&hmac(&[b"1.", body], SECRET.as_bytes())))
 }
 
 fn hook(task: &Value) -> Hook {
@@ -156,14 +141,7 @@ fn hook(task: &Value) -> Hook {
     let body = json!({"event": event, "task": task}).to_string().into_bytes();
     let standard = format!("v1,{}", STANDARD.encode(hmac(&[b"id.1.", &body], &[0; 32])));
     let id = task["id"].as_str().unwrap().to_owned();
-    Hook {
-        task: id,
-        event,
-        status: 200,
-        signature: signed(&body),
-        body,
-        standard: ["id".into(), "1".into(), standard],
-    }
+    Hook { task: id, event, status: 200, signature: signed(&body), body, standard: ["id".into(), "1".into(), standard] }
 }
 
 fn result(body: &str) -> Value {
@@ -172,22 +150,10 @@ fn result(body: &str) -> Value {
 
 /// One task of each sort, and a restart in the middle of it.
 fn sound() -> History {
-    let seen = Observed {
-        at: T0 + 100_000,
-        secrets: vec![SECRET.into()],
-        ..Observed::default()
-    };
-    let mut history = History {
-        entries: vec![Entry::Ready(T0 - 9_000)],
-        seen,
-    };
+    let seen = Observed { at: T0 + 100_000, secrets: vec![SECRET.into()], ..Observed::default() };
+    let mut history = History { entries: vec![Entry::Ready(T0 - 9_000)], seen };
     let done = json!({"status": "completed", "completedAt": iso(T0 + 50), "result": result("{\"a\":1}")});
-    history.add(
-        Kind::Callback,
-        "callback",
-        &json!({"onCompleteUrl": "http://hook/"}),
-        &done,
-    );
+    history.add(Kind::Callback, "callback", &json!({"onCompleteUrl": "http://hook/"}), &done);
     history.called("callback", 1, T0, 200);
     history.acted(By::Callback, "callback", "{ \"a\" : 1 }", T0 + 40);
     let failed = json!({"status": "failed", "error": "no", "completedAt": iso(T0 + 50)});
@@ -195,12 +161,7 @@ fn sound() -> History {
     history.called("signal", 1, T0, 200);
     history.acted(By::Signal, "signal", r#"{"status":"failed","error":"no"}"#, T0 + 40);
     let due = json!({"delayUntil": iso(T0 + 3_600_000)});
-    history.add(
-        Kind::Victim,
-        "victim",
-        &due,
-        &json!({"status": "cancelled", "completedAt": iso(T0 + 50)}),
-    );
+    history.add(Kind::Victim, "victim", &due, &json!({"status": "cancelled", "completedAt": iso(T0 + 50)}));
     history.acted(By::Cancel, "victim", "", T0 + 40);
     let plain = json!({"status": "completed", "completedAt": iso(T0 + 1_100), "result": {"body": "ok"}});
     history.add(Kind::Flaky, "flaky", &json!({}), &plain);
@@ -212,9 +173,7 @@ fn sound() -> History {
     let timeout = json!({"status": "timeout", "completedAt": iso(T0 + 2_100), "events": waiting});
     history.add(Kind::Short, "short", &json!({"maxWaitTime": 2}), &timeout);
     history.called("short", 1, T0, 200);
-    history
-        .entries
-        .extend([Entry::Down(T0 + 20_000), Entry::Ready(T0 + 22_000)]);
+    history.entries.extend([Entry::Down(T0 + 20_000), Entry::Ready(T0 + 22_000)]);
     history
 }
 
@@ -314,12 +273,7 @@ fn a_second_acknowledgement_is_found() {
 fn a_live_credential_that_is_denied_is_found() {
     finds(["I3"], |it| {
         let act = it.act(By::Callback);
-        let denied = Act {
-            task: "delayed".into(),
-            verdict: Verdict::Refused,
-            status: 404,
-            ..act.clone()
-        };
+        let denied = Act { task: "delayed".into(), verdict: Verdict::Refused, status: 404, ..act.clone() };
         it.entries.push(Entry::Act(denied));
     });
 }
@@ -414,9 +368,7 @@ fn a_look_into_another_team_is_found() {
 fn a_damaged_database_is_found() {
     let path = std::env::temp_dir().join(format!("asyncqueue-damaged-{}.db", std::process::id()));
     let connection = rusqlite::Connection::open(&path).unwrap();
-    connection
-        .execute_batch("CREATE TABLE t (a); INSERT INTO t VALUES (zeroblob(20000));")
-        .unwrap();
+    connection.execute_batch("CREATE TABLE t (a); INSERT INTO t VALUES (zeroblob(20000));").unwrap();
     drop(connection);
     assert_eq!(super::integrity(&path), []);
     let mut bytes = std::fs::read(&path).unwrap();

@@ -16,10 +16,7 @@ const SLACK: i64 = 5;
 
 /// I5: nothing reaches the target after a cancellation was acknowledged.
 pub fn no_call_after_a_cancellation(facts: &Facts) -> Found {
-    let cancelled = facts
-        .acts
-        .iter()
-        .filter(|act| act.by == By::Cancel && act.verdict == Verdict::Acknowledged);
+    let cancelled = facts.acts.iter().filter(|act| act.by == By::Cancel && act.verdict == Verdict::Acknowledged);
     let late = cancelled.flat_map(|act| {
         let calls = facts.calls_of(&act.task).iter().filter(|call| call.at > act.answered);
         calls.map(|call| violation("I5", &act.task, format!("called {} ms after", call.at - act.answered)))
@@ -46,11 +43,7 @@ pub fn no_attempt_is_early(facts: &Facts) -> Found {
     if facts.seen.clock_was_set {
         return Vec::new();
     }
-    facts
-        .made()
-        .into_iter()
-        .flat_map(|(_, read)| early_attempts(facts, read))
-        .collect()
+    facts.made().into_iter().flat_map(|(_, read)| early_attempts(facts, read)).collect()
 }
 
 fn early_attempts(facts: &Facts, read: &TaskRead) -> Found {
@@ -59,9 +52,7 @@ fn early_attempts(facts: &Facts, read: &TaskRead) -> Found {
     let due = read.first["delayUntil"].as_str().and_then(parse_ms).unwrap_or(0);
     let before_due = calls.iter().filter(|call| call.at + SLACK < due);
     let before_due = before_due.map(|call| violation("I7", &read.id, format!("called {} ms too early", due - call.at)));
-    let pairs = calls
-        .windows(2)
-        .filter_map(|pair| backoff_kept(facts, read, pair[0], pair[1]));
+    let pairs = calls.windows(2).filter_map(|pair| backoff_kept(facts, read, pair[0], pair[1]));
     before_due.chain(pairs).collect()
 }
 
@@ -72,11 +63,7 @@ fn backoff_kept(facts: &Facts, read: &TaskRead, failed: &Call, next: &Call) -> O
         return None;
     }
     let linear = read.first["retryBackoff"] == "linear";
-    let seconds = if linear {
-        i64::from(failed.attempt)
-    } else {
-        1 << (failed.attempt - 1)
-    };
+    let seconds = if linear { i64::from(failed.attempt) } else { 1 << (failed.attempt - 1) };
     let early = answered + seconds * 1000 - next.at;
     (early > SLACK).then(|| violation("I7", &read.id, format!("attempt {} {early} ms too early", next.attempt)))
 }
@@ -84,13 +71,8 @@ fn backoff_kept(facts: &Facts, read: &TaskRead, failed: &Call, next: &Call) -> O
 /// I10: what the target gets is what was given, under the team's signature.
 pub fn calls_arrive_whole(facts: &Facts) -> Found {
     let made = facts.made().into_iter();
-    made.flat_map(|(create, read)| {
-        facts
-            .calls_of(&read.id)
-            .iter()
-            .flat_map(|call| damage(facts, create, call))
-    })
-    .collect()
+    made.flat_map(|(create, read)| facts.calls_of(&read.id).iter().flat_map(|call| damage(facts, create, call)))
+        .collect()
 }
 
 fn damage(facts: &Facts, create: &Create, call: &Call) -> Found {
@@ -122,24 +104,12 @@ pub fn webhooks_arrive_whole(facts: &Facts) -> Found {
 
 fn wrong_hook(secret: &str, read: &TaskRead, hook: &Hook) -> Option<Violation> {
     let said: Value = serde_json::from_slice(&hook.body).unwrap_or_default();
-    let fields = [
-        "id",
-        "status",
-        "result",
-        "error",
-        "retryCount",
-        "createdAt",
-        "completedAt",
-        "metadata",
-    ];
+    let fields = ["id", "status", "result", "error", "retryCount", "createdAt", "completedAt", "metadata"];
     let other = fields.iter().find(|field| said["task"][**field] != read.first[**field]);
     let event = format!("task.{}", read.first["status"].as_str().unwrap_or(""));
     let [id, time, standard] = &hook.standard;
     let what = if let Some(field) = other {
-        format!(
-            "webhook has {field} {}, the task {}",
-            said["task"][*field], read.first[*field]
-        )
+        format!("webhook has {field} {}, the task {}", said["task"][*field], read.first[*field])
     } else if hook.event != event {
         format!("webhook says {}, the task is {event}", hook.event)
     } else if !signature::ours(secret, &hook.signature, &hook.body) {
@@ -154,32 +124,15 @@ fn wrong_hook(secret: &str, read: &TaskRead, hook: &Hook) -> Option<Violation> {
 
 /// W: a task that ended otherwise than by cancellation is told of, once for each life of the server at most.
 pub fn webhooks_arrive_when_due(facts: &Facts) -> Found {
-    facts
-        .made()
-        .into_iter()
-        .filter_map(|(_, read)| wrong_number_of_hooks(facts, read))
-        .collect()
+    facts.made().into_iter().filter_map(|(_, read)| wrong_number_of_hooks(facts, read)).collect()
 }
 
 fn wrong_number_of_hooks(facts: &Facts, read: &TaskRead) -> Option<Violation> {
     let task = &read.first;
     let due = is_final(task) && task["status"] != "cancelled" && task["onCompleteUrl"].is_string();
     let all = facts.hooks_of(&read.id).len();
-    let delivered = facts
-        .hooks_of(&read.id)
-        .iter()
-        .filter(|hook| hook.status == 200)
-        .count();
-    let right = if due {
-        (1..=1 + facts.downtimes.len()).contains(&delivered)
-    } else {
-        all == 0
-    };
-    (!right).then(|| {
-        violation(
-            "W",
-            &read.id,
-            format!("{} with {delivered} of {all} webhooks delivered", task["status"]),
-        )
-    })
+    let delivered = facts.hooks_of(&read.id).iter().filter(|hook| hook.status == 200).count();
+    let right = if due { (1..=1 + facts.downtimes.len()).contains(&delivered) } else { all == 0 };
+    (!right)
+        .then(|| violation("W", &read.id, format!("{} with {delivered} of {all} webhooks delivered", task["status"])))
 }

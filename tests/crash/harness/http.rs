@@ -60,11 +60,7 @@ impl Outcome {
     }
 
     pub fn answer(&self) -> Option<&Answer> {
-        if let Self::Answered(answer) = self {
-            Some(answer)
-        } else {
-            None
-        }
+        if let Self::Answered(answer) = self { Some(answer) } else { None }
     }
 
     pub fn json(&self) -> Value {
@@ -102,10 +98,7 @@ impl Client {
 
     /// The same, with a new connection for every request.
     pub fn without_keep_alive(self) -> Self {
-        Self {
-            keep_alive: false,
-            ..self
-        }
+        Self { keep_alive: false, ..self }
     }
 
     /// Requests sent and not answered yet.
@@ -141,10 +134,7 @@ impl Client {
     }
 
     fn request(&self, method: Method, path: &str, body: String) -> Request<Full<Bytes>> {
-        let mut builder = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("host", self.addr.to_string());
+        let mut builder = Request::builder().method(method).uri(path).header("host", self.addr.to_string());
         if let Some(key) = &self.key {
             builder = builder.header("authorization", format!("Bearer {key}"));
         }
@@ -154,9 +144,7 @@ impl Client {
         if !self.keep_alive {
             builder = builder.header("connection", "close");
         }
-        builder
-            .body(Full::new(Bytes::from(body)))
-            .expect("a well-formed request")
+        builder.body(Full::new(Bytes::from(body))).expect("a well-formed request")
     }
 
     async fn exchange(&self, mut request: Request<Full<Bytes>>) -> Outcome {
@@ -189,15 +177,9 @@ impl Client {
         let stream = TcpStream::connect(self.addr).await.map_err(|error| error.to_string())?;
         stream.set_nodelay(true).map_err(|error| error.to_string())?;
         let connected = Instant::now();
-        let (sender, driver) = http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| error.to_string())?;
+        let (sender, driver) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
         tokio::spawn(driver);
-        Ok(Connection {
-            sender,
-            reused: false,
-            connected,
-        })
+        Ok(Connection { sender, reused: false, connected })
     }
 
     async fn read(&self, connection: Connection, response: Response<Incoming>) -> Outcome {
@@ -207,10 +189,7 @@ impl Client {
                 if self.keep_alive {
                     self.idle.lock().unwrap().push(connection);
                 }
-                Outcome::Answered(Answer {
-                    status,
-                    body: body.to_bytes(),
-                })
+                Outcome::Answered(Answer { status, body: body.to_bytes() })
             }
             Err(error) => broken(&format!("{error:?}"), false, connection.connected),
         }
@@ -218,9 +197,5 @@ impl Client {
 }
 
 fn broken(why: &str, reused: bool, connected: Instant) -> Outcome {
-    Outcome::Unknown(Broken {
-        why: why.to_owned(),
-        reused,
-        connected,
-    })
+    Outcome::Unknown(Broken { why: why.to_owned(), reused, connected })
 }

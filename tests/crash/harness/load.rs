@@ -98,20 +98,12 @@ fn creation(world: &World, random: &mut Random) -> Action {
         let path = if random.chance(10) { "/hook?fail=1" } else { "/hook" };
         changes["onCompleteUrl"] = world.target.url(path).into();
     }
-    Action::Create {
-        team: usize::from(random.chance(5)),
-        kind,
-        changes,
-    }
+    Action::Create { team: usize::from(random.chance(5)), kind, changes }
 }
 
 fn callback(world: &World, random: &mut Random) -> Option<Action> {
     let (task, id) = world.target.take_callback(|len| random.index(len))?;
-    Some(Action::Callback {
-        task,
-        id,
-        twice: random.chance(5),
-    })
+    Some(Action::Callback { task, id, twice: random.chance(5) })
 }
 
 fn signal(world: &World, random: &mut Random) -> Option<Action> {
@@ -122,11 +114,7 @@ fn signal(world: &World, random: &mut Random) -> Option<Action> {
         return None;
     }
     let (task, token) = tokens.swap_remove(index);
-    Some(Action::Signal {
-        task,
-        token,
-        failed: random.chance(20),
-    })
+    Some(Action::Signal { task, token, failed: random.chance(20) })
 }
 
 fn cancellation(world: &World, random: &mut Random) -> Option<Action> {

@@ -12,18 +12,13 @@ impl Mount {
     pub fn small(at: &Path, mib: u64) -> Self {
         let image = at.with_extension("img");
         let size = mib << 20;
-        File::create(&image)
-            .and_then(|file| file.set_len(size))
-            .expect("an image file");
+        File::create(&image).and_then(|file| file.set_len(size)).expect("an image file");
         let ext4 = run("mkfs.ext4", &["-q", "-F", &text(&image)])
             .and_then(|()| run("mount", &["-o", "loop", &text(&image), &text(at)]));
         if let Err(why) = ext4 {
             println!("no loop device ({why}): a tmpfs instead");
-            run(
-                "mount",
-                &["-t", "tmpfs", "-o", &format!("size={mib}m"), "tmpfs", &text(at)],
-            )
-            .unwrap_or_else(|why| panic!("this test mounts a file system, which needs root: {why}"));
+            run("mount", &["-t", "tmpfs", "-o", &format!("size={mib}m"), "tmpfs", &text(at)])
+                .unwrap_or_else(|why| panic!("this test mounts a file system, which needs root: {why}"));
         }
         Self(at.to_owned())
     }
@@ -52,14 +47,7 @@ fn text(path: &Path) -> String {
 }
 
 fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
-    let output = Command::new(program)
-        .args(arguments)
-        .output()
-        .map_err(|error| format!("{program}: {error}"))?;
+    let output = Command::new(program).args(arguments).output().map_err(|error| format!("{program}: {error}"))?;
     let said = String::from_utf8_lossy(&output.stderr);
-    if output.status.success() {
-        Ok(())
-    } else {
-        Err(format!("{program} {}: {said}", arguments.join(" ")))
-    }
+    if output.status.success() { Ok(()) } else { Err(format!("{program} {}: {said}", arguments.join(" "))) }
 }

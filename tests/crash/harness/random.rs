@@ -6,9 +6,7 @@ pub struct Random(u64);
 impl Random {
     /// A generator for `label`; the seed is printed, and taken from `ASYNCQUEUE_TEST_SEED` where that is set.
     pub fn new(label: &str) -> Self {
-        let given = std::env::var("ASYNCQUEUE_TEST_SEED")
-            .ok()
-            .and_then(|text| text.parse().ok());
+        let given = std::env::var("ASYNCQUEUE_TEST_SEED").ok().and_then(|text| text.parse().ok());
         let seed = given.unwrap_or_else(|| getrandom::u64().expect("the system gives random bytes"));
         println!("{label}: ASYNCQUEUE_TEST_SEED={seed}");
         Self(seed)

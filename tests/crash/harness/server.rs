@@ -30,9 +30,7 @@ pub struct Ended {
 impl Server {
     /// Starts the service and waits until it is ready; panics where it is not.
     pub async fn start(site: &Site) -> Self {
-        Self::try_start(site)
-            .await
-            .unwrap_or_else(|ended| panic!("did not start: {} {}", ended.status, ended.said))
+        Self::try_start(site).await.unwrap_or_else(|ended| panic!("did not start: {} {}", ended.status, ended.said))
     }
 
     /// Starts the service and waits until it is ready or has ended.
@@ -42,16 +40,9 @@ impl Server {
         let client = Client::new(site.addr, None).without_keep_alive();
         while client.get("/readyz").await.status() != 200 {
             if let Some(status) = server.exited() {
-                return Err(Ended {
-                    status,
-                    said: server.said(),
-                });
+                return Err(Ended { status, said: server.said() });
             }
-            assert!(
-                started.elapsed() < START_LIMIT,
-                "not ready after {START_LIMIT:?}: {}",
-                server.said()
-            );
+            assert!(started.elapsed() < START_LIMIT, "not ready after {START_LIMIT:?}: {}", server.said());
             sleep(Duration::from_millis(10)).await;
         }
         server.ready_after = started.elapsed();
@@ -63,18 +54,9 @@ impl Server {
         let log = site.dir.join(format!("serve-{lives:04}.log"));
         let file = File::create(&log).expect("a log file");
         let mut command = site.serve();
-        command
-            .stdin(Stdio::null())
-            .stdout(file.try_clone().expect("a second handle"))
-            .stderr(file);
-        let child = command
-            .spawn()
-            .unwrap_or_else(|error| panic!("{}: {error}", command.get_program().display()));
-        Self {
-            child,
-            log,
-            ready_after: Duration::ZERO,
-        }
+        command.stdin(Stdio::null()).stdout(file.try_clone().expect("a second handle")).stderr(file);
+        let child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", command.get_program().display()));
+        Self { child, log, ready_after: Duration::ZERO }
     }
 
     pub fn id(&self) -> u32 {
@@ -100,9 +82,7 @@ impl Server {
 
     /// Sends a signal by name.
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill")
-            .args([&format!("-{name}"), &self.id().to_string()])
-            .status();
+        let status = Command::new("kill").args([&format!("-{name}"), &self.id().to_string()]).status();
         assert!(status.is_ok_and(|status| status.success()), "kill -{name}");
     }
 
@@ -122,11 +102,7 @@ impl Server {
     pub async fn stop(mut self) {
         self.signal("TERM");
         let status = self.ended(Duration::from_secs(40)).await;
-        assert!(
-            status.is_some_and(|status| status.success()),
-            "SIGTERM: {status:?} {}",
-            self.said()
-        );
+        assert!(status.is_some_and(|status| status.success()), "SIGTERM: {status:?} {}", self.said());
     }
 }
 
@@ -143,12 +119,7 @@ pub async fn refused(site: &Site, why: &str) -> String {
         Ok(_) => panic!("{why}: it serves"),
         Err(ended) if ended.status.success() => panic!("{why}: ended with code 0: {}", ended.said),
         Err(ended) => {
-            assert!(
-                ended.status.code().is_some_and(|code| code != 101),
-                "{why}: {} {}",
-                ended.status,
-                ended.said
-            );
+            assert!(ended.status.code().is_some_and(|code| code != 101), "{why}: {} {}", ended.status, ended.said);
             ended.said
         }
     }

@@ -29,12 +29,7 @@ impl World {
         self.wait_until_quiet().await;
         self.wait_for_webhooks().await;
         let seen = self.observe().await;
-        println!(
-            "checking {} tasks, {} calls, {} webhooks",
-            seen.tasks.len(),
-            seen.calls.len(),
-            seen.hooks.len()
-        );
+        println!("checking {} tasks, {} calls, {} webhooks", seen.tasks.len(), seen.calls.len(), seen.hooks.len());
         server.stop().await;
         let mut violations = check(&self.ledger.read(), &seen);
         violations.extend(integrity(&self.site.database()));
@@ -59,12 +54,7 @@ impl World {
             if open.is_empty() {
                 return;
             }
-            assert!(
-                started.elapsed() < LIMIT,
-                "I8: still open after {LIMIT:?}: {} such as {}",
-                open.len(),
-                open[0].1
-            );
+            assert!(started.elapsed() < LIMIT, "I8: still open after {LIMIT:?}: {} such as {}", open.len(), open[0].1);
             self.end_what_waits().await;
             for (team, task) in open.iter().filter(|(_, task)| waits_for_nothing(task)) {
                 self.cancel(*team, task["id"].as_str().unwrap_or("")).await;
@@ -78,12 +68,7 @@ impl World {
         let mut open = Vec::new();
         for team in 0..self.teams.len() {
             for status in ["pending", "processing", "waiting", "delayed"] {
-                open.extend(
-                    self.list(team, &format!("&status={status}"))
-                        .await
-                        .into_iter()
-                        .map(|task| (team, task)),
-                );
+                open.extend(self.list(team, &format!("&status={status}")).await.into_iter().map(|task| (team, task)));
             }
         }
         open.retain(|(_, task)| !is_far(task));
@@ -136,15 +121,7 @@ impl World {
         }
         let foreign = self.foreign_looks(&tasks).await;
         let (calls, hooks, secrets) = (self.target.calls(), self.target.hooks(), self.secrets.clone());
-        Observed {
-            at: wall_ms(),
-            tasks,
-            calls,
-            hooks,
-            secrets,
-            foreign,
-            clock_was_set: self.clock_is_set,
-        }
+        Observed { at: wall_ms(), tasks, calls, hooks, secrets, foreign, clock_was_set: self.clock_is_set }
     }
 
     /// Every task that a list shows or the journal knows: its team, and whether it was listed.
@@ -157,10 +134,7 @@ impl World {
         }
         for team in 0..self.teams.len() {
             let ids = self.list(team, "").await;
-            known.extend(
-                ids.iter()
-                    .filter_map(|task| Some((task["id"].as_str()?.to_owned(), (team, true)))),
-            );
+            known.extend(ids.iter().filter_map(|task| Some((task["id"].as_str()?.to_owned(), (team, true)))));
         }
         known
     }
@@ -174,14 +148,7 @@ impl World {
         } else {
             Value::Null
         };
-        TaskRead {
-            team,
-            id,
-            first,
-            second: Value::Null,
-            events,
-            listed,
-        }
+        TaskRead { team, id, first, second: Value::Null, events, listed }
     }
 
     /// Some tasks, asked for with another team's key.
@@ -191,10 +158,7 @@ impl World {
         for team in teams {
             for read in tasks.iter().filter(|read| read.team == team).take(20) {
                 let other = &self.teams[(team + 1) % self.teams.len()];
-                looks.push((
-                    read.id.clone(),
-                    other.get(&format!("/v1/tasks/{}", read.id)).await.status(),
-                ));
+                looks.push((read.id.clone(), other.get(&format!("/v1/tasks/{}", read.id)).await.status()));
             }
         }
         looks
@@ -207,9 +171,6 @@ fn waits_for_nothing(task: &Value) -> bool {
 }
 
 fn is_far(task: &Value) -> bool {
-    let due = task["nextAttemptAt"]
-        .as_str()
-        .or(task["delayUntil"].as_str())
-        .and_then(parse_ms);
+    let due = task["nextAttemptAt"].as_str().or(task["delayUntil"].as_str()).and_then(parse_ms);
     task["status"] == "delayed" && due.is_some_and(|due| due > wall_ms() + FAR)
 }

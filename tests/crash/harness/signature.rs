@@ -7,9 +7,7 @@ use sha2::Sha256;
 
 /// Lower-case hexadecimal.
 pub fn to_hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 fn hmac(key: &[u8], parts: &[&[u8]]) -> Vec<u8> {
@@ -32,17 +30,11 @@ pub fn ours(secret: &str, header: &str, body: &[u8]) -> bool {
 
 /// Whether a Standard Webhooks signature holds: base64, keyed with the decoded secret.
 pub fn standard(secret: &str, id: &str, time: &str, header: &str, body: &[u8]) -> bool {
-    let Some(key) = secret
-        .strip_prefix("whsec_")
-        .and_then(|text| STANDARD.decode(text).ok())
-    else {
+    let Some(key) = secret.strip_prefix("whsec_").and_then(|text| STANDARD.decode(text).ok()) else {
         return false;
     };
     let wanted = STANDARD.encode(hmac(&key, &[id.as_bytes(), b".", time.as_bytes(), b".", body]));
-    header
-        .split(' ')
-        .filter_map(|one| one.strip_prefix("v1,"))
-        .any(|value| value == wanted)
+    header.split(' ').filter_map(|one| one.strip_prefix("v1,")).any(|value| value == wanted)
 }
 
 #[test]

@@ -53,26 +53,9 @@ impl Site {
     /// `asyncqueue serve` on this site, ready to be spawned.
     pub fn serve(&self) -> Command {
         let mut command = self.binary(&self.wrapper);
-        command.args([
-            "serve",
-            "--listen",
-            &self.addr.to_string(),
-            "--database",
-            &self.database_argument(),
-        ]);
-        let limit = if self.callback_limit == 0 {
-            "0".to_owned()
-        } else {
-            format!("{}/60", self.callback_limit)
-        };
-        command.args([
-            "--allow-target",
-            "127.0.0.0/8",
-            "--callback-rate-limit",
-            &limit,
-            "--signal-rate-limit",
-            "0",
-        ]);
+        command.args(["serve", "--listen", &self.addr.to_string(), "--database", &self.database_argument()]);
+        let limit = if self.callback_limit == 0 { "0".to_owned() } else { format!("{}/60", self.callback_limit) };
+        command.args(["--allow-target", "127.0.0.0/8", "--callback-rate-limit", &limit, "--signal-rate-limit", "0"]);
         command.args(["--log", "json"]).args(&self.arguments);
         command
     }
@@ -85,9 +68,7 @@ impl Site {
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ASYNCQUEUE_")) {
             command.env_remove(name);
         }
-        command
-            .env("ASYNCQUEUE_BOOTSTRAP_KEY", &self.key)
-            .envs(self.environment.iter().cloned());
+        command.env("ASYNCQUEUE_BOOTSTRAP_KEY", &self.key).envs(self.environment.iter().cloned());
         command
     }
 
@@ -95,14 +76,8 @@ impl Site {
     pub fn command(&self, words: &[&str]) -> String {
         let mut command = self.binary(&[]);
         command.env_remove("ASYNCQUEUE_BOOTSTRAP_KEY");
-        let output = command
-            .args(words)
-            .args(["--database", &self.database_argument()])
-            .output();
-        succeeded(
-            &format!("asyncqueue {}", words.join(" ")),
-            &output.expect("the binary runs"),
-        )
+        let output = command.args(words).args(["--database", &self.database_argument()]).output();
+        succeeded(&format!("asyncqueue {}", words.join(" ")), &output.expect("the binary runs"))
     }
 }
 
@@ -125,9 +100,7 @@ pub fn succeeded(what: &str, output: &Output) -> String {
 
 /// The first word of `text` that starts with `prefix`, whatever quotes or labels stand around it.
 pub fn word_with_prefix(text: &str, prefix: &str) -> String {
-    let start = text
-        .find(prefix)
-        .unwrap_or_else(|| panic!("no `{prefix}…` in `{text}`"));
+    let start = text.find(prefix).unwrap_or_else(|| panic!("no `{prefix}…` in `{text}`"));
     let part_of_word = |c: char| c.is_ascii_alphanumeric() || "_-+/=".contains(c);
     text[start..].chars().take_while(|c| part_of_word(*c)).collect()
 }
@@ -149,12 +122,6 @@ pub fn free_address() -> SocketAddr {
 pub fn files_below(dir: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
     entries
-        .flat_map(|entry| {
-            if entry.path().is_dir() {
-                files_below(&entry.path())
-            } else {
-                vec![entry.path()]
-            }
-        })
+        .flat_map(|entry| if entry.path().is_dir() { files_below(&entry.path()) } else { vec![entry.path()] })
         .collect()
 }

@@ -67,10 +67,7 @@ pub struct Target {
 impl Target {
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let target = Self {
-            addr: listener.local_addr().expect("an address"),
-            record: Arc::default(),
-        };
+        let target = Self { addr: listener.local_addr().expect("an address"), record: Arc::default() };
         let serving = target.clone();
         tokio::spawn(async move {
             loop {
@@ -115,9 +112,7 @@ impl Target {
             let target = self.clone();
             async move { Ok::<_, Infallible>(target.answer(request).await) }
         });
-        let _ = http1::Builder::new()
-            .serve_connection(TokioIo::new(stream), service)
-            .await;
+        let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
@@ -133,35 +128,17 @@ impl Target {
     async fn call(&self, request: Request<Incoming>, asked: &HashMap<String, String>) -> Response<Full<Bytes>> {
         let at = wall_ms();
         let attempt = header(&request, "x-asyncqueue-attempt").parse().unwrap_or(0);
-        let (task, signature) = (
-            header(&request, "x-asyncqueue-task-id"),
-            header(&request, "x-asyncqueue-signature"),
-        );
+        let (task, signature) = (header(&request, "x-asyncqueue-task-id"), header(&request, "x-asyncqueue-signature"));
         let body = collect(request).await;
         let status = if attempt <= number(asked, "fail") { 500 } else { 200 };
-        let call = Call {
-            task: task.clone(),
-            attempt,
-            at,
-            answered: None,
-            status,
-            body: body.to_vec(),
-            signature,
-        };
+        let call = Call { task: task.clone(), attempt, at, answered: None, status, body: body.to_vec(), signature };
         let index = push(&self.record.calls, call);
         self.offer_callback(task, &body);
         let gauge = Gauge::enter(&self.record);
         tokio::time::sleep(Duration::from_millis(number(asked, "delay").into())).await;
         drop(gauge);
         self.record.calls.lock().unwrap()[index].answered = Some(wall_ms());
-        respond(
-            status,
-            if asked.contains_key("echo") {
-                body
-            } else {
-                Bytes::from_static(br#"{"accepted":true}"#)
-            },
-        )
+        respond(status, if asked.contains_key("echo") { body } else { Bytes::from_static(br#"{"accepted":true}"#) })
     }
 
     fn offer_callback(&self, task: String, body: &[u8]) {
@@ -178,23 +155,9 @@ impl Target {
         let said: Value = serde_json::from_slice(&body).unwrap_or_default();
         let task = said["task"]["id"].as_str().unwrap_or("").to_owned();
         let earlier = self.hooks().iter().filter(|hook| hook.task == task).count();
-        let status = if earlier < number(asked, "fail") as usize {
-            500
-        } else {
-            200
-        };
+        let status = if earlier < number(asked, "fail") as usize { 500 } else { 200 };
         let event = said["event"].as_str().unwrap_or("").to_owned();
-        push(
-            &self.record.hooks,
-            Hook {
-                task,
-                event,
-                status,
-                body,
-                signature,
-                standard,
-            },
-        );
+        push(&self.record.hooks, Hook { task, event, status, body, signature, standard });
         respond(status, Bytes::new())
     }
 }
@@ -222,12 +185,7 @@ fn push<T>(list: &Mutex<Vec<T>>, item: T) -> usize {
 }
 
 fn header(request: &Request<Incoming>, name: &str) -> String {
-    request
-        .headers()
-        .get(name)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or("")
-        .to_owned()
+    request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or("").to_owned()
 }
 
 fn number(asked: &HashMap<String, String>, name: &str) -> u32 {
@@ -235,17 +193,9 @@ fn number(asked: &HashMap<String, String>, name: &str) -> u32 {
 }
 
 async fn collect(request: Request<Incoming>) -> Bytes {
-    request
-        .into_body()
-        .collect()
-        .await
-        .map(http_body_util::Collected::to_bytes)
-        .unwrap_or_default()
+    request.into_body().collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default()
 }
 
 fn respond(status: u16, body: Bytes) -> Response<Full<Bytes>> {
-    Response::builder()
-        .status(status)
-        .body(Full::new(body))
-        .expect("a well-formed answer")
+    Response::builder().status(status).body(Full::new(body)).expect("a well-formed answer")
 }

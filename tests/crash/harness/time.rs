@@ -1,14 +1,9 @@
 //! The harness's own clock, which nobody sets while a test runs.
 
 /// Milliseconds since 1970.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the harness judges the service's clock, so it cannot use it"
-)]
+#[expect(clippy::disallowed_methods, reason = "the harness judges the service's clock, so it cannot use it")]
 pub fn wall_ms() -> i64 {
-    let since = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .expect("a clock after 1970");
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock after 1970");
     i64::try_from(since.as_millis()).expect("a clock of this era")
 }
 
@@ -20,7 +15,5 @@ pub fn iso(ms: i64) -> String {
 
 /// Milliseconds of an ISO 8601 time.
 pub fn parse_ms(text: &str) -> Option<i64> {
-    text.parse::<jiff::Timestamp>()
-        .ok()
-        .map(jiff::Timestamp::as_millisecond)
+    text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond)
 }

@@ -115,21 +115,9 @@ impl World {
         let verdict = Verdict::from(&outcome);
         let answer = outcome.json();
         let acknowledged = verdict == Verdict::Acknowledged;
-        let id = answer["task"]["id"]
-            .as_str()
-            .filter(|_| acknowledged)
-            .map(str::to_owned);
+        let id = answer["task"]["id"].as_str().filter(|_| acknowledged).map(str::to_owned);
         let status = outcome.status();
-        let entry = Create {
-            marker,
-            team,
-            kind,
-            request,
-            verdict,
-            status,
-            sent,
-            id: id.clone(),
-        };
+        let entry = Create { marker, team, kind, request, verdict, status, sent, id: id.clone() };
         self.ledger.write(&Entry::Create(entry));
         if let Some(id) = &id {
             self.remember(team, kind, id, &answer);
@@ -159,9 +147,7 @@ impl World {
             Kind::Flaky => request["targetUrl"] = self.target.url("/call?fail=1").into(),
             Kind::Delayed => request["delayUntil"] = iso(wall_ms() + 1500).into(),
             Kind::Callback => {
-                request["body"] = json!({"marker": marker, "callback": "{asyncqueue_callback_url}"})
-                    .to_string()
-                    .into();
+                request["body"] = json!({"marker": marker, "callback": "{asyncqueue_callback_url}"}).to_string().into();
                 request["maxWaitTime"] = 3600.into();
             }
             Kind::Signal => (request["waitForSignal"], request["maxWaitTime"]) = (true.into(), 3600.into()),
@@ -173,10 +159,7 @@ impl World {
 
     /// Posts a callback with a body that occurs nowhere else.
     pub async fn callback(&self, task: &str, id: &str) -> Outcome {
-        let body = format!(
-            r#"{{ "marker" : "{}", "n" : [ 1.0e2, 196619188014358660 ] }}"#,
-            self.marker()
-        );
+        let body = format!(r#"{{ "marker" : "{}", "n" : [ 1.0e2, 196619188014358660 ] }}"#, self.marker());
         self.act(0, By::Callback, task, id, body).await
     }
 
@@ -185,17 +168,7 @@ impl World {
         let (task, credential, body) = (task.to_owned(), id.to_owned(), body.to_owned());
         let (sent, answered) = (wall_ms(), wall_ms());
         let (by, verdict, answer) = (By::Callback, Verdict::Unknown, Value::Null);
-        let act = Act {
-            by,
-            task,
-            credential,
-            body,
-            verdict,
-            status: 0,
-            answer,
-            sent,
-            answered,
-        };
+        let act = Act { by, task, credential, body, verdict, status: 0, answer, sent, answered };
         self.ledger.write(&Entry::Act(act));
     }
 

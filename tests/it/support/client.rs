@@ -98,7 +98,9 @@ impl Connection {
         loop {
             line.clear();
             self.stream.read_line(&mut line).await.unwrap();
-            let Some((name, value)) = line.trim_end().split_once(": ") else { break };
+            let Some((name, value)) = line.trim_end().split_once(": ") else {
+                break;
+            };
             headers.push((name.to_owned(), value.to_owned()));
         }
         let mut answer = Answer { status, headers, body: Vec::new() };
@@ -108,10 +110,4 @@ impl Connection {
         }
         answer
     }
-}
-
-/// One request from `source`, on a connection of its own.
-pub async fn send_from(source: &str, address: SocketAddr, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
-    let mut connection = Connection::open_from(source.parse().unwrap(), address).await;
-    connection.send("POST", path, headers, Some(body.as_bytes())).await
 }

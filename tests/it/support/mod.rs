@@ -4,8 +4,8 @@ mod client;
 mod service;
 mod target;
 
-pub use client::{Answer, Connection, send_from};
-pub use service::{Created, Folder, KEY, Names, Service, team_key};
+pub use client::{Answer, Connection};
+pub use service::{Created, KEY, Names, Service};
 pub use target::{Reply, Seen, Target, gate, open};
 
 use std::time::Duration;

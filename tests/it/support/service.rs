@@ -148,11 +148,6 @@ impl Service {
         Self::in_folder(folder, clock, &flags, Names::default()).await
     }
 
-    /// Stops it.
-    pub async fn stop(self) {
-        self.app.stop().await;
-    }
-
     /// Where its database is.
     pub fn database(&self) -> PathBuf {
         self.folder.0.join("store.db")
@@ -260,8 +255,7 @@ pub async fn team_key(service: &Service, team: &str) -> (String, String) {
 fn config(folder: &Folder, flags: &[&str]) -> Config {
     let database = format!("sqlite:{}", folder.0.join("store.db").display());
     let mut all = vec!["it", "--listen", "127.0.0.1:0", "--database", &database];
-    let defaults =
-        [("--callback-rate-limit", "0"), ("--signal-rate-limit", "0"), ("--shutdown-grace", "2s")];
+    let defaults = [("--callback-rate-limit", "0"), ("--signal-rate-limit", "0"), ("--shutdown-grace", "2s")];
     for (name, value) in defaults.iter().filter(|(name, _)| !flags.contains(name)) {
         all.extend([name, value]);
     }

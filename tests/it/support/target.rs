@@ -144,11 +144,6 @@ impl Target {
         self.seen.lock().unwrap().len()
     }
 
-    /// How many connections it took.
-    pub fn connections(&self) -> usize {
-        *self.connections.lock().unwrap()
-    }
-
     /// Waits for the `number`th request, from 1.
     pub async fn request(&self, number: usize) -> Seen {
         super::until("a request to the target", || self.count() >= number).await;
@@ -189,7 +184,9 @@ async fn read(stream: &mut BufReader<TcpStream>) -> Option<Seen> {
     loop {
         line.clear();
         stream.read_line(&mut line).await.ok()?;
-        let Some((name, value)) = line.trim_end_matches(['\r', '\n']).split_once(": ") else { break };
+        let Some((name, value)) = line.trim_end_matches(['\r', '\n']).split_once(": ") else {
+            break;
+        };
         headers.push((name.to_owned(), value.to_owned()));
     }
     let mut seen = Seen { method, path, headers, body: Vec::new(), at: Instant::now() };

@@ -58,10 +58,7 @@ fn the_window_is_exact_to_the_nanosecond() {
         assert_eq!(log.check(SOURCE, start), Ok(()));
     }
     assert_eq!(log.check(SOURCE, start), Err(RetryAfter(60)));
-    assert_eq!(
-        log.check(SOURCE, start + MINUTE.saturating_sub(Duration::from_nanos(1))),
-        Err(RetryAfter(1))
-    );
+    assert_eq!(log.check(SOURCE, start + MINUTE.saturating_sub(Duration::from_nanos(1))), Err(RetryAfter(1)));
     assert_eq!(log.check(SOURCE, start + MINUTE), Ok(()));
 }
 
@@ -109,9 +106,7 @@ fn threads_do_not_admit_one_too_many() {
 }
 
 fn network(number: u64) -> IpAddr {
-    crate::net::bucket(IpAddr::V6(Ipv6Addr::from_bits(
-        u128::from(number) << 64 | u128::from(number),
-    )))
+    crate::net::bucket(IpAddr::V6(Ipv6Addr::from_bits(u128::from(number) << 64 | u128::from(number))))
 }
 
 #[test]
@@ -121,11 +116,7 @@ fn a_flood_of_sources_stays_within_the_table_and_leaves_it_again() {
     for number in 0..200_000 {
         assert_eq!(log.check(network(number), start), Ok(()));
         if number % 10_000 == 0 {
-            assert_eq!(
-                log.check(honest, start),
-                Ok(()),
-                "an honest client is not held to account for them"
-            );
+            assert_eq!(log.check(honest, start), Ok(()), "an honest client is not held to account for them");
         }
     }
     assert!(log.sources() <= SlidingLog::SOURCES, "{}", log.sources());
@@ -137,10 +128,7 @@ fn a_flood_of_sources_stays_within_the_table_and_leaves_it_again() {
     );
     // Spent sources leave as new ones come.
     for number in 300_000..400_000 {
-        assert_eq!(
-            log.check(network(number), start + MINUTE * 2 + Duration::from_millis(number)),
-            Ok(())
-        );
+        assert_eq!(log.check(network(number), start + MINUTE * 2 + Duration::from_millis(number)), Ok(()));
     }
     assert!(log.sources() <= 70_000, "{}", log.sources());
 }
