@@ -16,6 +16,9 @@ use crate::store::StoreError;
 /// so moving seldom costs less.
 const MOVE_AT: u64 = 10_240;
 
+/// From this many pages on the writer waits for the log to be moved rather than let it grow (50 MiB).
+const WAIT_AT: u64 = 12_800;
+
 /// After a restart that met a reader, the next one is tried this many pages later.
 const TRY_AGAIN: u64 = 512;
 
@@ -57,8 +60,8 @@ impl Log {
     pub fn after_commit(&self, writer: &Connection) -> Result<(), StoreError> {
         let pages = self.pages.load(Ordering::Relaxed);
         let restart_at = self.restart_at.load(Ordering::Acquire);
-        if pages >= restart_at {
-            let done = checkpoint(writer, "RESTART")?;
+        if pages >= restart_at || pages >= WAIT_AT {
+            let done = restart(writer, pages)?;
             self.restart_at.store(if done { u64::MAX } else { pages + TRY_AGAIN }, Ordering::Release);
             if done {
                 self.pages.store(0, Ordering::Relaxed);
@@ -103,6 +106,18 @@ pub(super) fn reserve(database: &Path) -> std::io::Result<()> {
         left -= some as u64;
     }
     file.sync_all()
+}
+
+/// Restarts the log; beyond the bound the writer waits a while for the mover to be out of the way.
+fn restart(writer: &Connection, pages: u64) -> Result<bool, StoreError> {
+    let tries = if pages >= WAIT_AT { 100 } else { 1 };
+    for _ in 0..tries {
+        if checkpoint(writer, "RESTART")? {
+            return Ok(true);
+        }
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    Ok(false)
 }
 
 /// True if it went all the way; false if a reader or the other checkpoint was in the way.
