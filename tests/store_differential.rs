@@ -11,11 +11,11 @@ use std::sync::Arc;
 
 use asyncqueue::store::memory::Memory;
 use asyncqueue::store::{
-    Capacity, HostId, Idempotency, ListQuery, NewTask, NewTeam, NoObserver, Store, StoreError, Sweep,
+    Capacity, HostId, Idempotency, ListQuery, NewTask, NewTeam, NoObserver, Store, StoreError, Stray, Sweep,
 };
 use asyncqueue::task::{
-    Answer, Backoff, CallbackVerdict, DeliveryOutcome, EarlyCallbacks, Event, Method, Payload, Policy, Request, Status,
-    Task, TaskId, TeamId, Then, Timestamp,
+    Answer, Backoff, CallbackVerdict, DeliveryOutcome, EarlyCallbacks, Event, Follow, Job, Method, Payload, Policy,
+    PollPolicy, PollVerdict, Request, Status, Task, TaskId, TeamId, Then, Timestamp,
 };
 use scratch::Scratch;
 
@@ -66,6 +66,7 @@ struct Pair {
     ids: Vec<TaskId>,
     in_flight: Vec<(TaskId, u32)>,
     delivering: Vec<TaskId>,
+    polling: Vec<Task>,
     ready_since: Timestamp,
     /// Statuses that tasks were seen in: a comparison that never reached one would prove little.
     seen: BTreeSet<Status>,
@@ -96,7 +97,7 @@ impl Pair {
             model.create_team(new(), Arc::new(|_| vec![1]), now).await.unwrap();
             store.create_team(new(), Arc::new(|_| vec![1]), now).await.unwrap();
         }
-        let (ids, in_flight, delivering) = (Vec::new(), Vec::new(), Vec::new());
+        let (ids, in_flight, delivering, polling) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         Self {
             model,
             store,
@@ -105,6 +106,7 @@ impl Pair {
             ids,
             in_flight,
             delivering,
+            polling,
             ready_since: now,
             seen: BTreeSet::new(),
         }
@@ -117,18 +119,23 @@ impl Pair {
             26..38 => self.claim().await,
             38..58 => self.finish_call().await,
             58..72 => self.outside_event().await,
-            72..80 => self.fire_timers().await,
+            72..77 => self.fire_timers().await,
+            77..80 => self.early_event().await,
             80..85 => self.claim_deliveries().await,
             85..90 => self.finish_delivery().await,
             90..93 => self.remove().await,
             93 => self.resend().await,
-            94 if self.dice.one_in(4) => self.reopen().await,
+            94..96 => self.claim_polls().await,
+            96..98 => self.finish_poll().await,
+            98 if self.dice.one_in(4) => self.reopen().await,
             _ => self.look().await,
         }
     }
 
     fn policy(&mut self) -> Policy {
-        let then = self.dice.pick(&[Then::Finish, Then::Wait, Then::Wait, Then::Poll]).unwrap();
+        let poll = PollPolicy { every_ms: 200, for_ms: 500 + self.dice.millis(60_000), eases: self.dice.one_in(2) };
+        let poll = Then::Poll(poll);
+        let then = self.dice.pick(&[Then::Finish, Then::Wait, Then::Wait, poll]).unwrap();
         Policy {
             max_retries: self.dice.small(4).into(),
             backoff: self.dice.pick(&[Backoff::Linear, Backoff::Exponential]).unwrap(),
@@ -155,6 +162,7 @@ impl Pair {
             on_complete_max_retries: self.dice.small(3).into(),
             metadata: Vec::new(),
             retry_of: self.dice.pick(&self.ids),
+            follow: Follow { provider: self.dice.one_in(3).then(|| "fal".to_owned()), ..Follow::default() },
         }
     }
 
@@ -190,7 +198,7 @@ impl Pair {
     fn answer(&mut self) -> Answer {
         let error = "it failed".to_owned();
         match self.dice.below(10) {
-            0..4 => Answer::Accepted { status: 202 },
+            0..4 => Answer::Accepted { status: 202, job: self.job() },
             4 => Answer::Rejected { status: 404, error },
             5 => Answer::Retryable { status: 503, error, retry_after_ms: self.dice.one_in(2).then_some(2500) },
             6 => Answer::NotSent { error },
@@ -241,6 +249,68 @@ impl Pair {
             _ => (Event::Cancel, None),
         };
         let _ = both!(self, transition(id, event, payload, self.now));
+    }
+
+    async fn claim_polls(&mut self) {
+        let capacity = Capacity { slots: 4, per_host: 2, ..Capacity::default() };
+        let claimed = both!(self, claim_polls(capacity, self.now)).unwrap();
+        self.polling.extend(claimed.into_iter().map(|claim| claim.record.task));
+        let _ = both!(self, next_poll());
+    }
+
+    async fn finish_poll(&mut self) {
+        let Some(task) = self.dice.pick(&self.polling) else { return };
+        self.polling.retain(|other| other.id != task.id);
+        if self.dice.one_in(6) {
+            let _ = both!(self, return_poll(task.id));
+            return;
+        }
+        let error = "no".to_owned();
+        let verdict = match self.dice.below(6) {
+            0 => PollVerdict::Done,
+            1 => PollVerdict::Failed { error },
+            2 => PollVerdict::Refused { error },
+            3 => PollVerdict::Later { error, retry_after_ms: Some(self.dice.millis(5000)) },
+            4 => PollVerdict::Impossible { error },
+            _ => PollVerdict::Pending,
+        };
+        let poll = task.polling.polls + 1;
+        let event = Event::Polled { poll, verdict, status_code: Some(200), word: None, duration_ms: 3 };
+        let payload = self.dice.one_in(2).then(|| self.payload());
+        let _ = both!(self, transition(task.id, event, payload, self.now));
+    }
+
+    fn job(&mut self) -> Option<Job> {
+        let named = self.dice.one_in(2);
+        named.then(|| Job { provider: "mux".to_owned(), id: self.dice.small(50).to_string() })
+    }
+
+    async fn early_event(&mut self) {
+        let Some(job) = self.job() else { return };
+        let team = TeamId(1 + i64::try_from(self.dice.below(TEAMS)).unwrap());
+        let _ = both!(self, find_job(team, job));
+        let stray = Stray {
+            id: 0,
+            team,
+            provider: job.provider,
+            job: job.id,
+            at: self.now,
+            verdict: CallbackVerdict::Done,
+            body: self.payload().body,
+        };
+        let _ = both!(self, keep_stray(stray));
+        // The stores number events each in its own way.
+        let modelled = self.model.matched_strays(20).await.unwrap();
+        let stored = self.store.matched_strays(20).await.unwrap();
+        let known = |found: &[(Stray, TaskId)]| -> Vec<_> {
+            found.iter().map(|(stray, task)| (Stray { id: 0, ..stray.clone() }, *task)).collect()
+        };
+        assert_eq!(known(&stored), known(&modelled));
+        for ((modelled, _), (stored, _)) in modelled.iter().zip(&stored) {
+            self.model.drop_stray(modelled.id).await.unwrap();
+            self.store.drop_stray(stored.id).await.unwrap();
+        }
+        let _ = both!(self, purge_strays(self.now.plus_millis(-3000)));
     }
 
     /// Mostly one of the latest tasks, so that something still happens to them.
@@ -295,6 +365,7 @@ impl Pair {
         self.store.reopen();
         self.model.reopen();
         self.delivering.clear();
+        self.polling.clear();
         self.now = self.now.plus_millis(self.dice.millis(10_000));
         self.ready_since = self.now;
         let _ = both!(self, void_claims(self.now));

@@ -9,7 +9,7 @@ use asyncqueue::config::{Config, FlagValues, Host};
 use asyncqueue::credentials::Kind;
 use asyncqueue::outbound::SystemResolver;
 use asyncqueue::store::{HostId, NewTask};
-use asyncqueue::task::{Backoff, Method, Policy, Request, State, Task, TaskId, TeamId, Then, Timestamp};
+use asyncqueue::task::{Backoff, Follow, Method, Policy, Request, State, Task, TaskId, TeamId, Then, Timestamp};
 
 use crate::failure::{Failure, Outcome};
 use crate::lab::{Lab, SECRET_KEY, Service, Store};
@@ -88,6 +88,7 @@ fn waiting(id: TaskId, team: TeamId, now: Timestamp, key_number: u32) -> NewTask
         on_complete_max_retries: 5,
         metadata: Vec::new(),
         retry_of: None,
+        follow: Follow::default(),
     };
     NewTask { task, request, host: HostId(1), key_number, idempotency: None }
 }

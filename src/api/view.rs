@@ -201,6 +201,8 @@ struct EventView {
     #[serde(skip_serializing_if = "Option::is_none")]
     status_code: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     duration: Option<i64>,
@@ -217,11 +219,17 @@ impl EventView {
         let body = record.body.as_ref().map(|body| String::from_utf8_lossy(body).into_owned());
         let view = Self { seq, at: crate::wire::iso(record.at), kind: record.entry.name(), body, ..Self::default() };
         match record.entry.clone() {
-            Entry::Created
-            | Entry::CallbackReceived
-            | Entry::CallbackLate
-            | Entry::SignalReceived
-            | Entry::Progress => view,
+            Entry::Created | Entry::CallbackLate | Entry::SignalReceived | Entry::Progress => view,
+            Entry::CallbackReceived { error } => Self { error, ..view },
+            Entry::PollFinished { poll, status_code, word, error, duration_ms, next_attempt_at } => Self {
+                attempt: Some(poll),
+                status_code,
+                status: word,
+                error,
+                duration: Some(duration_ms),
+                next_attempt_at: next_attempt_at.map(Iso),
+                ..view
+            },
             Entry::AttemptStarted { attempt } => Self { attempt: Some(attempt), ..view },
             Entry::AttemptFinished { attempt, status_code, error, duration_ms, next_attempt_at } => Self {
                 attempt: Some(attempt),

@@ -48,7 +48,7 @@ fn judge(status: u16, retry_after_ms: Option<i64>, attempt: Attempt<'_>) -> task
             task::Answer::Retryable { status, error: rejected(&named), retry_after_ms }
         }
         400..=499 => task::Answer::Rejected { status, error: rejected(&named) },
-        _ => task::Answer::Accepted { status },
+        _ => task::Answer::Accepted { status, job: None },
     }
 }
 

@@ -5,7 +5,9 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{EventRecord, StoreError};
-use crate::task::{Entry, Method, Payload, Request, Status, TaskId, Timestamp};
+use crate::task::{
+    CallbackVerdict, Entry, Follow, Method, Payload, PollPolicy, Polling, Request, Status, TaskId, Timestamp,
+};
 
 /// The text and the body that a journal row holds.
 pub(super) struct Written {
@@ -36,6 +38,86 @@ struct RequestHead {
     metadata: Vec<(String, String)>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     retry_of: Option<uuid::Uuid>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    follow: Option<StoredFollow>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredFollow {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    provider: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    poll_config: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    use_callback: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    callback_config: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    callback_secret: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    provider_params: Vec<(String, String)>,
+}
+
+fn store_follow(follow: &Follow) -> Option<StoredFollow> {
+    let Follow { provider, poll_config, use_callback, callback_config, callback_secret, provider_params } =
+        follow.clone();
+    (*follow != Follow::default()).then_some(StoredFollow {
+        provider,
+        poll_config,
+        use_callback,
+        callback_config,
+        callback_secret,
+        provider_params,
+    })
+}
+
+fn load_follow(stored: Option<StoredFollow>) -> Follow {
+    stored.map_or_else(Follow::default, |stored| Follow {
+        provider: stored.provider,
+        poll_config: stored.poll_config,
+        use_callback: stored.use_callback,
+        callback_config: stored.callback_config,
+        callback_secret: stored.callback_secret,
+        provider_params: stored.provider_params,
+    })
+}
+
+/// How a job is asked after, and how far that has come: of a task that polls only.
+#[derive(Serialize, Deserialize)]
+struct StoredPolling {
+    every: i64,
+    #[serde(rename = "for")]
+    limit: i64,
+    #[serde(default)]
+    eases: bool,
+    #[serde(default)]
+    polls: u32,
+    #[serde(default)]
+    refusals: u8,
+    #[serde(default)]
+    mark: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    next: Option<i64>,
+}
+
+pub(super) fn write_polling(policy: PollPolicy, polling: Polling) -> String {
+    to_json(&StoredPolling {
+        every: policy.every_ms,
+        limit: policy.for_ms,
+        eases: policy.eases,
+        polls: polling.polls,
+        refusals: polling.refusals,
+        mark: polling.mark,
+        next: polling.next_at.map(|at| at.0),
+    })
+}
+
+/// None for a text that this program did not write.
+pub(super) fn read_polling(text: &str) -> Option<(PollPolicy, Polling)> {
+    let stored: StoredPolling = serde_json::from_str(text).ok()?;
+    let policy = PollPolicy { every_ms: stored.every, for_ms: stored.limit, eases: stored.eases };
+    let next_at = stored.next.map(Timestamp);
+    Some((policy, Polling { polls: stored.polls, refusals: stored.refusals, mark: stored.mark, next_at }))
 }
 
 #[derive(Serialize, Deserialize)]
@@ -60,6 +142,7 @@ pub(super) fn write_request(request: &Request) -> Written {
         on_complete_max_retries: request.on_complete_max_retries,
         metadata: request.metadata.clone(),
         retry_of: request.retry_of.map(|id| id.0),
+        follow: store_follow(&request.follow),
     };
     let body = request.body.as_ref().map(|body| Bytes::copy_from_slice(body.as_bytes()));
     Written { head: to_json(&head), body }
@@ -82,6 +165,7 @@ pub(super) fn read_request(head: &str, body: Option<Vec<u8>>) -> Result<Request,
         on_complete_max_retries: head.on_complete_max_retries,
         metadata: head.metadata,
         retry_of: head.retry_of.map(TaskId),
+        follow: load_follow(head.follow),
     })
 }
 
@@ -111,6 +195,8 @@ struct StoredEntry {
     duration_ms: Option<i64>,
     #[serde(rename = "at", default, skip_serializing_if = "Option::is_none")]
     when: Option<i64>,
+    #[serde(rename = "w", default, skip_serializing_if = "Option::is_none")]
+    word: Option<String>,
 }
 
 pub(super) fn write_entries(entries: &[Entry]) -> String {
@@ -127,9 +213,19 @@ pub(super) fn read_entries(at: Timestamp, text: &str) -> Result<Vec<EventRecord>
 fn store_entry(entry: &Entry) -> StoredEntry {
     let kind = entry.name().to_owned();
     match entry.clone() {
-        Entry::Created | Entry::CallbackReceived | Entry::CallbackLate | Entry::SignalReceived | Entry::Progress => {
+        Entry::Created | Entry::CallbackLate | Entry::SignalReceived | Entry::Progress => {
             StoredEntry { kind, ..StoredEntry::default() }
         }
+        Entry::CallbackReceived { error } => StoredEntry { kind, error, ..StoredEntry::default() },
+        Entry::PollFinished { poll, status_code, word, error, duration_ms, next_attempt_at } => StoredEntry {
+            kind,
+            attempt: Some(poll),
+            code: status_code,
+            error,
+            duration_ms: Some(duration_ms),
+            when: next_attempt_at.map(|at| at.0),
+            word,
+        },
         Entry::AttemptStarted { attempt } => StoredEntry { kind, attempt: Some(attempt), ..StoredEntry::default() },
         Entry::AttemptFinished { attempt, status_code, error, duration_ms, next_attempt_at } => StoredEntry {
             kind,
@@ -138,6 +234,7 @@ fn store_entry(entry: &Entry) -> StoredEntry {
             error,
             duration_ms,
             when: next_attempt_at.map(|at| at.0),
+            word: None,
         },
         Entry::WebhookAttempted { attempt, status_code, error, next_attempt_at } => StoredEntry {
             kind,
@@ -146,6 +243,7 @@ fn store_entry(entry: &Entry) -> StoredEntry {
             error,
             duration_ms: None,
             when: next_attempt_at.map(|at| at.0),
+            word: None,
         },
         Entry::Waiting { deadline } | Entry::Polling { deadline } => {
             StoredEntry { kind, when: Some(deadline.0), ..StoredEntry::default() }
@@ -170,7 +268,15 @@ fn load_entry(stored: StoredEntry) -> Result<Entry, StoreError> {
         },
         "waiting" => Entry::Waiting { deadline },
         "polling" => Entry::Polling { deadline },
-        "callback.received" => Entry::CallbackReceived,
+        "poll.finished" => Entry::PollFinished {
+            poll: attempt,
+            status_code: stored.code,
+            word: stored.word,
+            error: stored.error,
+            duration_ms: stored.duration_ms.unwrap_or_default(),
+            next_attempt_at: when,
+        },
+        "callback.received" => Entry::CallbackReceived { error: stored.error },
         "callback.late" => Entry::CallbackLate,
         "signal.received" => Entry::SignalReceived,
         "progress" => Entry::Progress,
@@ -194,4 +300,28 @@ fn from_json<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, StoreError> {
 
 fn broken(what: &str) -> StoreError {
     StoreError::Unavailable(format!("a stored row holds no valid {what}"))
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum StoredVerdict {
+    Done,
+    Failed(String),
+    Interim,
+}
+
+pub(super) fn write_verdict(verdict: &CallbackVerdict) -> String {
+    to_json(&match verdict.clone() {
+        CallbackVerdict::Done => StoredVerdict::Done,
+        CallbackVerdict::Failed(error) => StoredVerdict::Failed(error),
+        CallbackVerdict::Interim => StoredVerdict::Interim,
+    })
+}
+
+pub(super) fn read_verdict(text: &str) -> Result<CallbackVerdict, StoreError> {
+    Ok(match from_json(text)? {
+        StoredVerdict::Done => CallbackVerdict::Done,
+        StoredVerdict::Failed(error) => CallbackVerdict::Failed(error),
+        StoredVerdict::Interim => CallbackVerdict::Interim,
+    })
 }

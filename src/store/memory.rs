@@ -1,6 +1,7 @@
 //! The reference model: a store that is obviously right, and nothing else. It keeps nothing on disk, and looks at
 //! every task for every question.
 
+mod following;
 mod shelf;
 
 use std::path::PathBuf;
@@ -11,10 +12,10 @@ use async_trait::async_trait;
 
 use self::shelf::Shelf;
 use super::{
-    ApiKey, Capacity, Claimed, ClaimedDelivery, Counts, Created, EventRecord, ListQuery, NewTask, NewTeam, Observer,
-    Seal, Store, StoreError, Sweep, TaskRecord, Team,
+    ApiKey, Capacity, Claimed, ClaimedDelivery, ClaimedPoll, Counts, Created, Endpoint, EventRecord, ListQuery,
+    NewTask, NewTeam, Observer, Seal, Store, StoreError, Stray, Sweep, TaskRecord, Team, Token,
 };
-use crate::task::{Delivery, DeliveryOutcome, Event, Payload, Task, TaskId, TeamId, Timestamp};
+use crate::task::{Delivery, DeliveryOutcome, Event, Job, Payload, Task, TaskId, TeamId, Timestamp};
 
 /// The reference model of a store.
 pub struct Memory {
@@ -108,6 +109,108 @@ impl Store for Memory {
 
     async fn next_delivery(&self) -> Result<Option<Timestamp>, StoreError> {
         self.read_with(|shelf| Ok(shelf.next_delivery()))
+    }
+
+    async fn claim_polls(&self, capacity: Capacity, now: Timestamp) -> Result<Vec<ClaimedPoll>, StoreError> {
+        self.write(|shelf| shelf.claim_polls(capacity, now))
+    }
+
+    async fn return_poll(&self, id: TaskId) -> Result<(), StoreError> {
+        self.write(|shelf| {
+            shelf.return_poll(id);
+            Ok(())
+        })
+    }
+
+    async fn next_poll(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.read_with(|shelf| Ok(shelf.next_poll()))
+    }
+
+    async fn answer(&self, id: TaskId) -> Result<Option<Payload>, StoreError> {
+        self.read_with(|shelf| shelf.answer(id))
+    }
+
+    async fn find_job(&self, team: TeamId, job: Job) -> Result<TaskId, StoreError> {
+        self.read_with(|shelf| shelf.find_job(team, &job))
+    }
+
+    async fn keep_stray(&self, stray: Stray) -> Result<(), StoreError> {
+        self.write(|shelf| shelf.keep_stray(stray))
+    }
+
+    async fn matched_strays(&self, limit: usize) -> Result<Vec<(Stray, TaskId)>, StoreError> {
+        self.read_with(|shelf| Ok(shelf.matched_strays(limit)))
+    }
+
+    async fn drop_stray(&self, id: i64) -> Result<(), StoreError> {
+        self.write(|shelf| {
+            shelf.drop_stray(id);
+            Ok(())
+        })
+    }
+
+    async fn purge_strays(&self, before: Timestamp) -> Result<usize, StoreError> {
+        self.write(|shelf| Ok(shelf.purge_strays(before)))
+    }
+
+    async fn create_token(&self, token: Token) -> Result<(), StoreError> {
+        self.write(|shelf| shelf.create_token(token))
+    }
+
+    async fn tokens(&self, team: TeamId) -> Result<Vec<Token>, StoreError> {
+        self.read_with(|shelf| Ok(shelf.tokens_of(team)))
+    }
+
+    async fn token(&self, team: TeamId, id: String) -> Result<Token, StoreError> {
+        self.read_with(|shelf| shelf.token(team, &id))
+    }
+
+    async fn revoke_token(&self, team: TeamId, id: String, now: Timestamp) -> Result<Token, StoreError> {
+        self.write(|shelf| shelf.revoke_token(team, &id, now))
+    }
+
+    async fn tokens_to_reseal(&self, key_number: u32, limit: usize) -> Result<Vec<Token>, StoreError> {
+        self.read_with(|shelf| Ok(shelf.tokens_to_reseal(key_number, limit)))
+    }
+
+    async fn reseal_token(&self, id: String, from: Vec<u8>, to: Vec<u8>) -> Result<(), StoreError> {
+        self.write(|shelf| {
+            shelf.reseal_token(&id, &from, to);
+            Ok(())
+        })
+    }
+
+    async fn reseal_team(&self, from: Team, to: Team) -> Result<(), StoreError> {
+        self.write(|shelf| {
+            shelf.reseal_team(&from, &to);
+            Ok(())
+        })
+    }
+
+    async fn create_endpoint(&self, endpoint: Endpoint) -> Result<(), StoreError> {
+        self.write(|shelf| shelf.create_endpoint(endpoint))
+    }
+
+    async fn endpoints(&self, team: TeamId) -> Result<Vec<Endpoint>, StoreError> {
+        self.read_with(|shelf| Ok(shelf.endpoints_of(team)))
+    }
+
+    async fn find_endpoint(&self, address: uuid::Uuid) -> Result<Endpoint, StoreError> {
+        self.read_with(|shelf| shelf.find_endpoint(address))
+    }
+
+    async fn rotate_endpoint(
+        &self,
+        team: TeamId,
+        uid: uuid::Uuid,
+        address: uuid::Uuid,
+        key_number: u32,
+    ) -> Result<Endpoint, StoreError> {
+        self.write(|shelf| shelf.rotate_endpoint(team, uid, address, key_number))
+    }
+
+    async fn delete_endpoint(&self, team: TeamId, uid: uuid::Uuid) -> Result<Endpoint, StoreError> {
+        self.write(|shelf| shelf.delete_endpoint(team, uid))
     }
 
     async fn state(&self, id: TaskId) -> Result<Task, StoreError> {

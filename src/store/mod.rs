@@ -3,6 +3,7 @@
 #[doc(hidden)]
 pub mod contract;
 mod encoding;
+mod following;
 pub mod memory;
 pub mod sqlite;
 
@@ -10,8 +11,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+pub use following::{ClaimedPoll, Endpoint, STRAY_MS, STRAYS_MAX, Stray, Token};
+
 use crate::task::{
-    Delivery, DeliveryOutcome, Entry, Event, Payload, Refusal, Request, Status, Task, TaskId, TeamId, Timestamp,
+    Delivery, DeliveryOutcome, Entry, Event, Job, Payload, Refusal, Request, Status, Task, TaskId, TeamId, Timestamp,
 };
 
 /// Why the store could not do what was asked.
@@ -204,6 +207,10 @@ pub struct Effects {
     pub deliver: bool,
     /// The earliest timer that was set.
     pub timer: Option<Timestamp>,
+    /// The earliest poll that was planned.
+    pub poll: Option<Timestamp>,
+    /// An event that came early may have found its task.
+    pub matched: bool,
 }
 
 /// Is told of every commit, after it is on disk. Calls must return quickly.
@@ -281,6 +288,78 @@ pub trait Store: Send + Sync + 'static {
 
     /// When the next completion webhook is due that nobody has claimed.
     async fn next_delivery(&self) -> Result<Option<Timestamp>, StoreError>;
+
+    /// Claims polls that are due, in the order of their times and within the hosts' bounds; a due poll whose host has no
+    /// room is put off by a second. None is handed out twice before its [`Event::Polled`] came or it was given back.
+    async fn claim_polls(&self, capacity: Capacity, now: Timestamp) -> Result<Vec<ClaimedPoll>, StoreError>;
+
+    /// Gives a claimed poll back without an answer.
+    async fn return_poll(&self, id: TaskId) -> Result<(), StoreError>;
+
+    /// When the next poll is due that nobody has claimed.
+    async fn next_poll(&self) -> Result<Option<Timestamp>, StoreError>;
+
+    /// The target's answer that a waiting or polling task keeps, if it has one.
+    async fn answer(&self, id: TaskId) -> Result<Option<Payload>, StoreError>;
+
+    /// The task that a team's job at a provider stands for.
+    async fn find_job(&self, team: TeamId, job: Job) -> Result<TaskId, StoreError>;
+
+    /// Keeps an event whose job no answer has named yet; its `id` is given by the store. `Overloaded` beyond
+    /// [`STRAYS_MAX`] of one team.
+    async fn keep_stray(&self, stray: Stray) -> Result<(), StoreError>;
+
+    /// Up to `limit` kept events whose jobs have tasks by now, oldest first.
+    async fn matched_strays(&self, limit: usize) -> Result<Vec<(Stray, TaskId)>, StoreError>;
+
+    /// Forgets a kept event.
+    async fn drop_stray(&self, id: i64) -> Result<(), StoreError>;
+
+    /// Forgets the events kept before `before`. Answers how many.
+    async fn purge_strays(&self, before: Timestamp) -> Result<usize, StoreError>;
+
+    /// Adds a secret to the vault. `Taken` if the id is in use.
+    async fn create_token(&self, token: Token) -> Result<(), StoreError>;
+
+    /// A team's secrets that have not been revoked, oldest first.
+    async fn tokens(&self, team: TeamId) -> Result<Vec<Token>, StoreError>;
+
+    /// One of a team's secrets, revoked or not.
+    async fn token(&self, team: TeamId, id: String) -> Result<Token, StoreError>;
+
+    /// Stops a secret from working, and forgets its value.
+    async fn revoke_token(&self, team: TeamId, id: String, now: Timestamp) -> Result<Token, StoreError>;
+
+    /// Up to `limit` secrets that are not sealed with the key of this number: a seal begins with its number, four bytes,
+    /// the highest first.
+    async fn tokens_to_reseal(&self, key_number: u32, limit: usize) -> Result<Vec<Token>, StoreError>;
+
+    /// Replaces a seal, if it is still `from`.
+    async fn reseal_token(&self, id: String, from: Vec<u8>, to: Vec<u8>) -> Result<(), StoreError>;
+
+    /// Replaces the seals of a team's webhook secrets, if they are still those of `from`.
+    async fn reseal_team(&self, from: Team, to: Team) -> Result<(), StoreError>;
+
+    /// Adds an endpoint.
+    async fn create_endpoint(&self, endpoint: Endpoint) -> Result<(), StoreError>;
+
+    /// A team's endpoints, oldest first.
+    async fn endpoints(&self, team: TeamId) -> Result<Vec<Endpoint>, StoreError>;
+
+    /// The endpoint with this address.
+    async fn find_endpoint(&self, address: uuid::Uuid) -> Result<Endpoint, StoreError>;
+
+    /// Gives an endpoint a new address; the old one is gone.
+    async fn rotate_endpoint(
+        &self,
+        team: TeamId,
+        uid: uuid::Uuid,
+        address: uuid::Uuid,
+        key_number: u32,
+    ) -> Result<Endpoint, StoreError>;
+
+    /// Removes an endpoint.
+    async fn delete_endpoint(&self, team: TeamId, uid: uuid::Uuid) -> Result<Endpoint, StoreError>;
 
     /// The task alone, without its bodies.
     async fn state(&self, id: TaskId) -> Result<Task, StoreError>;

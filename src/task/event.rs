@@ -1,6 +1,6 @@
 //! What can happen to a task, and what is written down about it.
 
-use super::{Status, Timestamp};
+use super::{Job, PollVerdict, Status, Timestamp};
 
 /// How callbacks are met that come before the answer to the call (`--callback-early`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub enum Answer {
     Accepted {
         /// The status code.
         status: u16,
+        /// The job that the answer names, where webhooks come to one address for all jobs.
+        job: Option<Job>,
     },
     /// A 4xx that is not retried.
     Rejected {
@@ -74,7 +76,7 @@ impl Answer {
     /// The target's status code, if it answered.
     pub fn status_code(&self) -> Option<u16> {
         match self {
-            Self::Accepted { status }
+            Self::Accepted { status, .. }
             | Self::Rejected { status, .. }
             | Self::Retryable { status, .. }
             | Self::TooLarge { status, .. } => Some(*status),
@@ -139,6 +141,24 @@ pub enum Event {
         /// Whether the signal brings a result of its own.
         result: bool,
     },
+    /// The callback URL was called with a body over the size limit.
+    CallbackTooLarge {
+        /// The limit, bytes.
+        limit: usize,
+    },
+    /// The provider was asked how the job goes.
+    Polled {
+        /// Which poll, from 1.
+        poll: u32,
+        /// What came of it.
+        verdict: PollVerdict,
+        /// The provider's status code, if it answered.
+        status_code: Option<u16>,
+        /// The provider's own word for the job's state.
+        word: Option<String>,
+        /// How long it took, milliseconds.
+        duration_ms: i64,
+    },
     /// The owner gives the task up.
     Cancel,
     /// The wait's time is over.
@@ -178,8 +198,26 @@ pub enum Entry {
         /// When it ends.
         deadline: Timestamp,
     },
-    /// A callback was accepted.
-    CallbackReceived,
+    /// The provider was asked how the job goes, and said something new.
+    PollFinished {
+        /// Which poll, from 1.
+        poll: u32,
+        /// The provider's status code, if it answered.
+        status_code: Option<u16>,
+        /// The provider's own word for the job's state.
+        word: Option<String>,
+        /// What went wrong.
+        error: Option<String>,
+        /// How long it took, milliseconds.
+        duration_ms: i64,
+        /// When the next poll is planned.
+        next_attempt_at: Option<Timestamp>,
+    },
+    /// A callback was accepted; or it was too large, and changed nothing.
+    CallbackReceived {
+        /// Why it changed nothing.
+        error: Option<String>,
+    },
     /// A callback came after the end; its body is kept.
     CallbackLate,
     /// A signal was accepted.
@@ -215,7 +253,8 @@ impl Entry {
             Self::AttemptFinished { .. } => "attempt.finished",
             Self::Waiting { .. } => "waiting",
             Self::Polling { .. } => "polling",
-            Self::CallbackReceived => "callback.received",
+            Self::PollFinished { .. } => "poll.finished",
+            Self::CallbackReceived { .. } => "callback.received",
             Self::CallbackLate => "callback.late",
             Self::SignalReceived => "signal.received",
             Self::Progress => "progress",

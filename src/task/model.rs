@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Backoff, State, Status, TaskId, TeamId, Timestamp};
+use super::{Backoff, Follow, PollPolicy, Polling, State, Status, TaskId, TeamId, Timestamp};
 
 /// What follows a call that the target accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,8 +11,8 @@ pub enum Then {
     Finish,
     /// A signal or callback brings the result.
     Wait,
-    /// The poller brings the result.
-    Poll,
+    /// The poller brings the result, unless somebody tells it first.
+    Poll(PollPolicy),
 }
 
 /// The rules that a task was created with, as far as its transitions need them.
@@ -24,7 +24,7 @@ pub struct Policy {
     pub backoff: Backoff,
     /// What follows an accepted call.
     pub then: Then,
-    /// How long `waiting` (or `polling`) may last, milliseconds.
+    /// How long `waiting` may last, milliseconds.
     pub max_wait_ms: i64,
     /// Whether a callback id was given out.
     pub callback: bool,
@@ -59,6 +59,8 @@ pub struct Task {
     pub accepted: bool,
     /// Whether the body of a late callback was already kept; one per task is.
     pub late_kept: bool,
+    /// Where its polling stands.
+    pub polling: Polling,
     /// Why it failed, in words for people.
     pub error: Option<String>,
 }
@@ -89,6 +91,7 @@ impl Task {
             started_at: None,
             accepted: false,
             late_kept: false,
+            polling: Polling::default(),
             error: None,
         }
     }
@@ -164,6 +167,8 @@ pub struct Request {
     pub metadata: Vec<(String, String)>,
     /// The task that this one repeats.
     pub retry_of: Option<TaskId>,
+    /// What is followed after the call.
+    pub follow: Follow,
 }
 
 /// An HTTP answer, or what stands for one.

@@ -1,6 +1,9 @@
 //! The one function that changes a task.
 
-use super::{Answer, CallbackVerdict, EarlyCallbacks, EndedBy, Entry, Event, State, Status, Task, Then, Timestamp};
+use super::{
+    Answer, CallbackVerdict, EarlyCallbacks, EndedBy, Entry, Event, Job, PollVerdict, Polling, REFUSALS_MAX, State,
+    Status, Task, Then, Timestamp,
+};
 
 /// What becomes of the payload that came with an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +31,8 @@ pub struct Step {
     pub keep: Keep,
     /// Whether a completion webhook must be queued, in the same transaction.
     pub notify: bool,
+    /// The job that now stands for the task.
+    pub job: Option<Job>,
 }
 
 /// Why an event changes nothing.
@@ -67,6 +72,8 @@ pub fn step(task: &Task, event: &Event, now: Timestamp) -> Result<Step, Refusal>
         Event::Answered { attempt, answer, duration_ms } => answered(task, *attempt, answer, *duration_ms, now),
         Event::Interrupted { attempt } => interrupted(task, *attempt, now),
         Event::Callback { verdict, early } => callback(task, verdict, *early, now),
+        Event::CallbackTooLarge { limit } => callback_too_large(task, *limit, now),
+        Event::Polled { poll, verdict, .. } => polled(task, *poll, verdict, event, now),
         Event::Signal { error, result } => signal(task, error.as_deref(), *result, now),
         Event::Cancel => cancel(task, now),
         Event::DeadlinePassed => deadline_passed(task, now),
@@ -115,7 +122,7 @@ fn answered(task: &Task, attempt: u32, answer: &Answer, took: i64, now: Timestam
     let mut step = Step::to(task, task.state);
     step.log.push(entry);
     match answer {
-        Answer::Accepted { .. } => accept(&mut step, now),
+        Answer::Accepted { job, .. } => accept(&mut step, job.as_ref(), now),
         Answer::Rejected { error, .. } => reject(&mut step, error, now),
         Answer::Retryable { error, retry_after_ms, .. } => retry_or_fail(&mut step, error, *retry_after_ms, now),
         Answer::NotSent { error } => retry_or_fail(&mut step, error, None, now),
@@ -169,7 +176,7 @@ fn callback(task: &Task, verdict: &CallbackVerdict, early: EarlyCallbacks, now: 
         _ => return Err(Refusal::of(task, Why::Conflict)),
     }
     let mut step = Step::to(task, task.state);
-    step.log.push(Entry::CallbackReceived);
+    step.log.push(Entry::CallbackReceived { error: None });
     match verdict {
         CallbackVerdict::Done => {
             step.end(Status::Completed, EndedBy::Callback, None, now);
@@ -182,6 +189,81 @@ fn callback(task: &Task, verdict: &CallbackVerdict, early: EarlyCallbacks, now: 
         CallbackVerdict::Interim => interim(&mut step, now),
     }
     Ok(step)
+}
+
+/// What cannot be read cannot be a result, but it says that there may be one: it is asked for at once.
+fn callback_too_large(task: &Task, limit: usize, now: Timestamp) -> Result<Step, Refusal> {
+    if !task.policy.callback || !matches!(task.state, State::Waiting { .. } | State::Polling { .. }) {
+        return Err(Refusal::of(task, Why::Stale));
+    }
+    let mut step = Step::to(task, task.state);
+    step.log.push(Entry::CallbackReceived { error: Some(format!("The body is larger than {limit} bytes")) });
+    if matches!(task.state, State::Polling { .. }) && task.polling.next_at.is_some() {
+        step.task.polling.next_at = Some(now);
+    }
+    Ok(step)
+}
+
+fn polled(task: &Task, poll: u32, verdict: &PollVerdict, event: &Event, now: Timestamp) -> Result<Step, Refusal> {
+    let current = matches!(task.state, State::Polling { .. }) && poll == task.polling.polls + 1;
+    let (true, Then::Poll(policy)) = (current, task.policy.then) else {
+        return Err(Refusal::of(task, Why::Stale));
+    };
+    let mut step = Step::to(task, task.state);
+    let wish = match verdict {
+        PollVerdict::Later { retry_after_ms, .. } => retry_after_ms.unwrap_or(0).min(RETRY_AFTER_MAX_MS),
+        _ => 0,
+    };
+    let refused = matches!(verdict, PollVerdict::Refused { .. });
+    step.task.polling = Polling {
+        polls: poll,
+        refusals: if refused { task.polling.refusals + 1 } else { 0 },
+        mark: mark(event),
+        next_at: Some(now.plus_millis(policy.delay_ms(task.id, poll).max(wish))),
+    };
+    match verdict {
+        PollVerdict::Done => step.end(Status::Completed, EndedBy::Poll, None, now),
+        PollVerdict::Failed { error } => step.end(Status::Failed, EndedBy::Poll, Some(error), now),
+        PollVerdict::Refused { error } if step.task.polling.refusals >= REFUSALS_MAX => {
+            step.end(Status::Failed, EndedBy::Poll, Some(error), now);
+        }
+        PollVerdict::Impossible { error } if !policy.eases => {
+            step.end(Status::Failed, EndedBy::Poll, Some(error), now);
+        }
+        // A webhook is expected all the same; without it the deadline ends the task.
+        PollVerdict::Impossible { .. } => step.task.polling.next_at = None,
+        PollVerdict::Pending | PollVerdict::Refused { .. } | PollVerdict::Later { .. } => {}
+    }
+    if step.task.status().is_final() {
+        step.keep = Keep::Result;
+    }
+    if step.task.polling.mark != task.polling.mark || step.task.state != task.state {
+        step.log.insert(0, poll_finished(event, step.task.polling.next_at));
+    }
+    Ok(step)
+}
+
+fn poll_finished(event: &Event, next_attempt_at: Option<Timestamp>) -> Entry {
+    let Event::Polled { poll, verdict, status_code, word, duration_ms } = event else {
+        unreachable!("only a poll's event is written down as one");
+    };
+    Entry::PollFinished {
+        poll: *poll,
+        status_code: *status_code,
+        word: word.clone(),
+        error: verdict.error().map(str::to_owned),
+        duration_ms: *duration_ms,
+        next_attempt_at,
+    }
+}
+
+/// Stands for what a poll said (FNV-1a), never 0: a job that is asked after for hours mostly says the same.
+fn mark(event: &Event) -> u32 {
+    let Event::Polled { verdict, status_code, word, .. } = event else { return 0 };
+    let error = verdict.error().unwrap_or_default();
+    let code = status_code.unwrap_or_default().to_be_bytes();
+    let bytes = code.iter().chain(word.as_deref().unwrap_or_default().as_bytes()).chain(error.as_bytes());
+    bytes.fold(0x811c_9dc5_u32, |mark, byte| (mark ^ u32::from(*byte)).wrapping_mul(0x0100_0193)) | 1
 }
 
 /// News that a job goes on proves that the provider took it: from here on the task waits and never calls again.
@@ -246,15 +328,16 @@ fn finished(attempt: u32, status_code: Option<u16>, error: Option<String>, durat
     Entry::AttemptFinished { attempt, status_code, error, duration_ms, next_attempt_at: None }
 }
 
-fn accept(step: &mut Step, now: Timestamp) {
+fn accept(step: &mut Step, job: Option<&Job>, now: Timestamp) {
     match step.task.policy.then {
         Then::Finish => {
             step.end(Status::Completed, EndedBy::Answer, None, now);
             step.keep = Keep::Result;
         }
-        Then::Wait | Then::Poll => {
+        Then::Wait | Then::Poll(_) => {
             wait(step, now);
             step.keep = Keep::Answer;
+            step.job = job.cloned();
         }
     }
 }
@@ -316,15 +399,20 @@ fn fail(step: &mut Step, error: &str, now: Timestamp) {
 }
 
 fn wait(step: &mut Step, now: Timestamp) {
-    let deadline = now.plus_millis(step.task.policy.max_wait_ms);
-    // Polling needs the answer to the call; without one only a callback can end the task.
-    let polls = step.task.policy.then == Then::Poll && step.log.iter().any(is_accepted_attempt);
-    if polls {
-        step.task.state = State::Polling { deadline };
-        step.log.push(Entry::Polling { deadline });
-    } else {
-        step.task.state = State::Waiting { deadline };
-        step.log.push(Entry::Waiting { deadline });
+    let task = &mut step.task;
+    match task.policy.then {
+        // Polling needs the answer to the call; without one only a callback can end the task.
+        Then::Poll(policy) if step.log.iter().any(is_accepted_attempt) => {
+            let deadline = now.plus_millis(policy.for_ms);
+            task.state = State::Polling { deadline };
+            task.polling.next_at = Some(now.plus_millis(policy.delay_ms(task.id, 0)));
+            step.log.push(Entry::Polling { deadline });
+        }
+        _ => {
+            let deadline = now.plus_millis(task.policy.max_wait_ms);
+            task.state = State::Waiting { deadline };
+            step.log.push(Entry::Waiting { deadline });
+        }
     }
 }
 
@@ -335,11 +423,12 @@ fn is_accepted_attempt(entry: &Entry) -> bool {
 impl Step {
     fn to(task: &Task, state: State) -> Self {
         let task = Task { state, ..task.clone() };
-        Self { task, log: Vec::new(), keep: Keep::Nothing, notify: false }
+        Self { task, log: Vec::new(), keep: Keep::Nothing, notify: false, job: None }
     }
 
     fn end(&mut self, status: Status, by: EndedBy, error: Option<&str>, at: Timestamp) {
         self.task.state = State::Done { status, by, at };
+        self.task.polling.next_at = None;
         self.task.error = error.map(str::to_owned);
         self.log.push(Entry::Ended { status, error: self.task.error.clone() });
         // A cancellation is the owner's own act; nobody needs to be told.

@@ -11,7 +11,7 @@ use crate::api::fields::{Fields, Reader};
 use crate::api::problem::Problem;
 use crate::guard::{Guard, MAX_URL_BYTES, Refused, Target, check_header};
 use crate::store::HostId;
-use crate::task::{Backoff, Method, Policy, Request, Then, Timestamp, placeholder};
+use crate::task::{Backoff, Follow, Method, Policy, Request, Then, Timestamp, placeholder};
 
 const FIELDS: &[&str] = &[
     "targetUrl",
@@ -113,6 +113,7 @@ fn read_request(reader: &mut Reader<'_, '_>, api: &Api) -> Request {
         on_complete_max_retries: reader.integer("onCompleteMaxRetries", 5, 0..=10),
         metadata: metadata(reader),
         retry_of: None,
+        follow: Follow::default(),
     }
 }
 

@@ -4,10 +4,13 @@
 //! Time is made up, and every promise gets a store of its own.
 
 mod claims;
+mod endpoints;
 mod lists;
+mod polls;
 mod tasks;
 mod teams;
 mod timers;
+mod vault;
 mod webhooks;
 
 use std::sync::Arc;
@@ -15,15 +18,18 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 pub use self::claims::*;
+pub use self::endpoints::*;
 pub use self::lists::*;
+pub use self::polls::*;
 pub use self::tasks::*;
 pub use self::teams::*;
 pub use self::timers::*;
+pub use self::vault::*;
 pub use self::webhooks::*;
 use super::{Capacity, Claimed, Counts, HostId, Idempotency, NewTask, NewTeam, Store, StoreError, Sweep, Team};
 use crate::task::{
-    Answer, Backoff, CallbackVerdict, EarlyCallbacks, Event, Method, Payload, Policy, Request, Status, Task, TaskId,
-    TeamId, Then, Timestamp, Why,
+    Answer, Backoff, CallbackVerdict, EarlyCallbacks, Event, Follow, Job, Method, Payload, Policy, PollPolicy, Request,
+    Status, Task, TaskId, TeamId, Then, Timestamp, Why,
 };
 
 /// Holds a backend to the contract: `store_contract!(name, future)`, where the future makes an empty store (anything
@@ -85,6 +91,21 @@ macro_rules! store_contract {
             a_rate_limit_is_set_and_lifted,
             a_key_is_found_until_it_is_revoked,
             keys_are_listed_oldest_first_by_team,
+            a_poll_is_claimed_when_it_is_due_and_once,
+            a_poll_brings_the_target_answer_along,
+            a_poll_that_was_given_back_can_be_claimed_again,
+            a_poll_of_a_task_that_ended_is_not_claimed,
+            a_poll_whose_host_has_no_room_is_put_off,
+            the_next_poll_is_the_earliest_that_is_free,
+            a_token_is_its_teams_until_it_is_revoked,
+            a_revoked_token_has_no_value_left,
+            seals_are_replaced_only_as_they_were_read,
+            a_teams_seals_are_replaced_only_as_they_were_read,
+            an_endpoint_is_found_by_its_latest_address,
+            an_endpoint_is_its_teams_own,
+            a_job_finds_the_task_whose_answer_named_it,
+            an_early_event_meets_its_task_once_the_answer_names_it,
+            early_events_are_bounded_and_forgotten,
             small_values_are_kept,
             a_ping_is_answered,
         ]);
@@ -106,6 +127,7 @@ macro_rules! store_contract {
 /// The moment at which most promises begin.
 pub(super) const T: Timestamp = Timestamp(1_700_000_000_000);
 const MINUTE: i64 = 60_000;
+const POLLS: PollPolicy = PollPolicy { every_ms: 5_000, for_ms: 10 * MINUTE, eases: false };
 const HOST: HostId = HostId(7);
 
 /// The id of the `n`-th task.
@@ -146,6 +168,7 @@ fn request(n: u16) -> Request {
         on_complete_max_retries: 1,
         metadata: vec![("order".to_owned(), n.to_string())],
         retry_of: None,
+        follow: Follow::default(),
     }
 }
 
@@ -187,7 +210,7 @@ fn told(text: &'static str) -> Option<Payload> {
 }
 
 fn accepted(attempt: u32) -> Event {
-    Event::Answered { attempt, answer: Answer::Accepted { status: 202 }, duration_ms: 12 }
+    Event::Answered { attempt, answer: Answer::Accepted { status: 202, job: None }, duration_ms: 12 }
 }
 
 fn callback(verdict: CallbackVerdict) -> Event {

@@ -17,7 +17,8 @@ pub async fn a_task_reads_back_as_it_was_created(store: &dyn Store) {
     assert_eq!((&record.task, &record.request, record.key_number), (&new.task, &new.request, 3));
     assert_eq!((record.result, record.progress, record.delivery), (None, None, None));
     assert_eq!(store.state(id(1)).await.unwrap(), new.task);
-    let plain = with_policy(team, 2, Policy { backoff: Backoff::Exponential, callback: false, ..policy(Then::Poll) });
+    let plain =
+        with_policy(team, 2, Policy { backoff: Backoff::Exponential, callback: false, ..policy(Then::Poll(POLLS)) });
     store.create(plain.clone()).await.unwrap();
     assert_eq!(store.state(id(2)).await.unwrap(), plain.task);
 }
@@ -153,7 +154,7 @@ pub async fn events_are_told_in_order(store: &dyn Store) {
         (due, Entry::AttemptStarted { attempt: 2 }),
         (due, finished(2, 202, None, None)),
         (due, Entry::Waiting { deadline: due.plus_millis(MINUTE) }),
-        (due, Entry::CallbackReceived),
+        (due, Entry::CallbackReceived { error: None }),
         (due, Entry::Progress),
         (due, Entry::SignalReceived),
         (due, Entry::Ended { status: Status::Failed, error: Some("enough".to_owned()) }),

@@ -4,20 +4,21 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::store::{
-    ApiKey, Capacity, Claimed, ClaimedDelivery, Counts, Created, Effects, EventRecord, HostId, IDEMPOTENCY_MS,
-    Idempotency, LATE_BODY_MAX, ListQuery, NewTask, NewTeam, Seal, StoreError, Sweep, TaskRecord, Team,
+    ApiKey, Capacity, Claimed, ClaimedDelivery, Counts, Created, Effects, Endpoint, EventRecord, HostId,
+    IDEMPOTENCY_MS, Idempotency, LATE_BODY_MAX, ListQuery, NewTask, NewTeam, Seal, StoreError, Stray, Sweep,
+    TaskRecord, Team, Token,
 };
 use crate::task::{
-    self, Delivery, DeliveryOutcome, DeliveryStatus, Entry, Event, Keep, Payload, Refusal, State, Status, Step, Task,
-    TaskId, TeamId, Timestamp, Why,
+    self, Delivery, DeliveryOutcome, DeliveryStatus, Entry, Event, Job, Keep, Payload, Refusal, State, Status, Step,
+    Task, TaskId, TeamId, Timestamp, Why,
 };
 
 /// A task with all that belongs to it.
 pub(super) struct Row {
     pub record: TaskRecord,
     pub events: Vec<EventRecord>,
-    host: HostId,
-    answer: Option<Payload>,
+    pub host: HostId,
+    pub answer: Option<Payload>,
 }
 
 struct Remembered {
@@ -29,12 +30,17 @@ struct Remembered {
 /// Everything there is.
 #[derive(Default)]
 pub(super) struct Shelf {
-    rows: BTreeMap<TaskId, Row>,
+    pub rows: BTreeMap<TaskId, Row>,
     /// A timer outlives its task's state; it is dropped when it fires.
     timers: BTreeSet<(Timestamp, TaskId)>,
     /// Teams with pending tasks, in turn.
     turns: VecDeque<TeamId>,
     delivering: BTreeSet<TaskId>,
+    pub polling: BTreeSet<TaskId>,
+    pub jobs: BTreeMap<(TeamId, Job), TaskId>,
+    pub strays: Vec<Stray>,
+    pub tokens: Vec<Token>,
+    pub endpoints: Vec<Endpoint>,
     idempotency: BTreeMap<(TeamId, [u8; 32]), Remembered>,
     pub teams: BTreeMap<TeamId, Team>,
     pub keys: Vec<ApiKey>,
@@ -46,6 +52,7 @@ pub(super) struct Shelf {
 impl Shelf {
     pub fn reopen(&mut self) {
         self.delivering.clear();
+        self.polling.clear();
         let pending = self.rows.values().map(|row| &row.record.task).filter(|task| is_pending(task));
         let teams: BTreeSet<TeamId> = pending.map(|task| task.team).collect();
         self.turns = teams.into_iter().collect();
@@ -55,7 +62,7 @@ impl Shelf {
         self.rows.get(&id).ok_or(StoreError::NotFound)
     }
 
-    fn row_mut(&mut self, id: TaskId) -> Result<&mut Row, StoreError> {
+    pub fn row_mut(&mut self, id: TaskId) -> Result<&mut Row, StoreError> {
         self.rows.get_mut(&id).ok_or(StoreError::NotFound)
     }
 
@@ -111,6 +118,9 @@ impl Shelf {
         payload: Option<Payload>,
         now: Timestamp,
     ) -> Result<Task, StoreError> {
+        if let Event::Polled { .. } = event {
+            self.polling.remove(&id);
+        }
         match task::step(&self.row(id)?.record.task, event, now) {
             Ok(step) => self.apply(step, payload, now),
             Err(refusal) => {
@@ -130,6 +140,7 @@ impl Shelf {
     fn apply(&mut self, step: Step, payload: Option<Payload>, now: Timestamp) -> Result<Task, StoreError> {
         let row = self.row_mut(step.task.id)?;
         let moved = row.record.task.state != step.task.state;
+        let planned = row.record.task.polling.next_at != step.task.polling.next_at;
         row.record.task = step.task.clone();
         row.events.extend(step.log.into_iter().map(|entry| EventRecord { at: now, entry, body: None }));
         match step.keep {
@@ -142,6 +153,13 @@ impl Shelf {
         if step.notify {
             row.record.delivery = Some(Delivery::due(now));
             self.effects.deliver = true;
+        }
+        if let Some(job) = step.job {
+            self.jobs.entry((step.task.team, job)).or_insert(step.task.id);
+            self.effects.matched = true;
+        }
+        if let Some(at) = step.task.polling.next_at.filter(|_| planned) {
+            self.effects.poll = Some(self.effects.poll.map_or(at, |earliest| earliest.min(at)));
         }
         if moved {
             self.effects.changed.push(step.task.id);
@@ -328,8 +346,13 @@ impl Shelf {
 
     pub fn delete(&mut self, id: TaskId) -> Result<(), StoreError> {
         must_be_final(&self.row(id)?.record.task)?;
-        self.rows.remove(&id);
+        self.remove(id);
         Ok(())
+    }
+
+    fn remove(&mut self, id: TaskId) {
+        self.rows.remove(&id);
+        self.jobs.retain(|_, task| *task != id);
     }
 
     pub fn purge(&mut self, before: Timestamp, limit: usize, now: Timestamp) -> usize {
@@ -339,7 +362,7 @@ impl Shelf {
         let old: BTreeSet<_> = ended.filter(|(at, _)| *at < before).collect();
         let old: Vec<_> = old.into_iter().take(limit).collect();
         for (_, id) in &old {
-            self.rows.remove(id);
+            self.remove(*id);
         }
         self.idempotency.retain(|_, remembered| now.millis_since(remembered.at) < IDEMPOTENCY_MS);
         old.len()

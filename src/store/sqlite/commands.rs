@@ -96,6 +96,9 @@ impl Writer {
         payload: Option<&Payload>,
         now: Timestamp,
     ) -> Result<Result<Task, StoreError>, StoreError> {
+        if let Event::Polled { .. } = event {
+            self.polling.give_back(id.sort_key());
+        }
         let row = match self.row(id) {
             Ok(row) => row,
             Err(StoreError::NotFound) => return Ok(Err(StoreError::NotFound)),
@@ -225,9 +228,9 @@ impl Writer {
                 None => self.unplan_delivery(key, Timestamp(at)).map_err(failed)?,
             }
         }
-        let keys = claimed.iter().map(|claim| claim.record.task.id.sort_key());
-        self.delivering_anew.extend(keys.clone());
-        self.delivering.extend(keys);
+        for claim in &claimed {
+            self.delivering.take(claim.record.task.id.sort_key());
+        }
         Ok(claimed)
     }
 
@@ -240,7 +243,7 @@ impl Writer {
         let most = limit + self.delivering.len();
         let rows = select.query_map(params![now.0, most], |row| Ok((row.get(0)?, row.get(1)?))).map_err(failed)?;
         let idle = |found: &rusqlite::Result<(i64, i64)>| match found {
-            Ok((_, key)) => !self.delivering.contains(key),
+            Ok((_, key)) => !self.delivering.contains(*key),
             Err(_) => true,
         };
         rows.filter(idle).take(limit).collect::<Result<_, _>>().map_err(failed)
@@ -252,7 +255,7 @@ impl Writer {
         outcome: &DeliveryOutcome,
         now: Timestamp,
     ) -> Result<Delivery, StoreError> {
-        self.delivering.remove(&id.sort_key());
+        self.delivering.give_back(id.sort_key());
         let mut row = self.row(id)?;
         let before = row.delivery.ok_or(StoreError::NotFound)?;
         // Settled is settled: a second word on the same attempt changes nothing.
@@ -285,7 +288,7 @@ impl Writer {
         }
         let before = row.delivery.ok_or(StoreError::NotFound)?;
         // One that is planned is only brought forward; one that is under way is left to its end.
-        if before.status == DeliveryStatus::Pending && self.delivering.contains(&id.sort_key()) {
+        if before.status == DeliveryStatus::Pending && self.delivering.contains(id.sort_key()) {
             return Ok(before);
         }
         if let Some(at) = before.next_attempt_at {
@@ -306,7 +309,7 @@ impl Writer {
             .map_err(failed)?;
         for found in rows {
             let (at, key) = found.map_err(failed)?;
-            if !self.delivering.contains(&key) {
+            if !self.delivering.contains(key) {
                 return Ok(Some(Timestamp(at)));
             }
         }

@@ -2,7 +2,10 @@
 
 mod checkpoint;
 mod commands;
+mod endpoints;
+mod in_hand;
 mod open;
+mod polls;
 mod queries;
 mod readers;
 mod ready;
@@ -10,6 +13,7 @@ mod row;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod vault;
 mod writer;
 
 use std::path::PathBuf;
@@ -19,10 +23,10 @@ use async_trait::async_trait;
 use rusqlite::ErrorCode;
 
 use super::{
-    ApiKey, Capacity, Claimed, ClaimedDelivery, Counts, Created, EventRecord, ListQuery, NewTask, NewTeam, Observer,
-    Seal, Store, StoreError, Sweep, TaskRecord, Team,
+    ApiKey, Capacity, Claimed, ClaimedDelivery, ClaimedPoll, Counts, Created, Endpoint, EventRecord, ListQuery,
+    NewTask, NewTeam, Observer, Seal, Store, StoreError, Stray, Sweep, TaskRecord, Team, Token,
 };
-use crate::task::{Delivery, DeliveryOutcome, Event, Payload, Task, TaskId, TeamId, Timestamp};
+use crate::task::{Delivery, DeliveryOutcome, Event, Job, Payload, Task, TaskId, TeamId, Timestamp};
 
 pub use checkpoint::log_bytes;
 
@@ -112,7 +116,7 @@ impl Store for Sqlite {
     async fn return_delivery(&self, id: TaskId) -> Result<(), StoreError> {
         self.writer
             .run(move |writer| {
-                writer.delivering.remove(&id.sort_key());
+                writer.delivering.give_back(id.sort_key());
                 writer.woke_deliveries();
                 Ok(())
             })
@@ -125,6 +129,101 @@ impl Store for Sqlite {
 
     async fn next_delivery(&self) -> Result<Option<Timestamp>, StoreError> {
         self.writer.run(writer::Writer::next_delivery).await
+    }
+
+    async fn claim_polls(&self, capacity: Capacity, now: Timestamp) -> Result<Vec<ClaimedPoll>, StoreError> {
+        self.writer.run(move |writer| writer.claim_polls(&capacity, now)).await
+    }
+
+    async fn return_poll(&self, id: TaskId) -> Result<(), StoreError> {
+        self.writer
+            .run(move |writer| {
+                writer.return_poll(id);
+                Ok(())
+            })
+            .await
+    }
+
+    async fn next_poll(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.writer.run(writer::Writer::next_poll).await
+    }
+
+    async fn answer(&self, id: TaskId) -> Result<Option<Payload>, StoreError> {
+        self.readers.run(move |db| queries::answer(db, id)).await
+    }
+
+    async fn find_job(&self, team: TeamId, job: Job) -> Result<TaskId, StoreError> {
+        self.readers.run(move |db| endpoints::find_job(db, team, &job)).await
+    }
+
+    async fn keep_stray(&self, stray: Stray) -> Result<(), StoreError> {
+        self.writer.run(move |writer| writer.keep_stray(&stray)).await
+    }
+
+    async fn matched_strays(&self, limit: usize) -> Result<Vec<(Stray, TaskId)>, StoreError> {
+        self.readers.run(move |db| endpoints::matched_strays(db, limit)).await
+    }
+
+    async fn drop_stray(&self, id: i64) -> Result<(), StoreError> {
+        self.writer.run(move |writer| endpoints::drop_stray(&writer.db, id)).await
+    }
+
+    async fn purge_strays(&self, before: Timestamp) -> Result<usize, StoreError> {
+        self.writer.run(move |writer| endpoints::purge_strays(&writer.db, before)).await
+    }
+
+    async fn create_token(&self, token: Token) -> Result<(), StoreError> {
+        self.writer.run(move |writer| vault::create(&writer.db, &token)).await
+    }
+
+    async fn tokens(&self, team: TeamId) -> Result<Vec<Token>, StoreError> {
+        self.readers.run(move |db| vault::list(db, team)).await
+    }
+
+    async fn token(&self, team: TeamId, id: String) -> Result<Token, StoreError> {
+        self.readers.run(move |db| vault::find(db, team, &id)).await
+    }
+
+    async fn revoke_token(&self, team: TeamId, id: String, now: Timestamp) -> Result<Token, StoreError> {
+        self.writer.run(move |writer| vault::revoke(&writer.db, team, &id, now)).await
+    }
+
+    async fn tokens_to_reseal(&self, key_number: u32, limit: usize) -> Result<Vec<Token>, StoreError> {
+        self.readers.run(move |db| vault::to_reseal(db, key_number, limit)).await
+    }
+
+    async fn reseal_token(&self, id: String, from: Vec<u8>, to: Vec<u8>) -> Result<(), StoreError> {
+        self.writer.run(move |writer| vault::reseal(&writer.db, &id, &from, &to)).await
+    }
+
+    async fn reseal_team(&self, from: Team, to: Team) -> Result<(), StoreError> {
+        self.writer.run(move |writer| vault::reseal_team(&writer.db, &from, &to)).await
+    }
+
+    async fn create_endpoint(&self, endpoint: Endpoint) -> Result<(), StoreError> {
+        self.writer.run(move |writer| endpoints::create(&writer.db, &endpoint)).await
+    }
+
+    async fn endpoints(&self, team: TeamId) -> Result<Vec<Endpoint>, StoreError> {
+        self.readers.run(move |db| endpoints::list(db, team)).await
+    }
+
+    async fn find_endpoint(&self, address: uuid::Uuid) -> Result<Endpoint, StoreError> {
+        self.readers.run(move |db| endpoints::find(db, address)).await
+    }
+
+    async fn rotate_endpoint(
+        &self,
+        team: TeamId,
+        uid: uuid::Uuid,
+        address: uuid::Uuid,
+        key_number: u32,
+    ) -> Result<Endpoint, StoreError> {
+        self.writer.run(move |writer| endpoints::rotate(&writer.db, team, uid, address, key_number)).await
+    }
+
+    async fn delete_endpoint(&self, team: TeamId, uid: uuid::Uuid) -> Result<Endpoint, StoreError> {
+        self.writer.run(move |writer| endpoints::delete(&writer.db, team, uid)).await
     }
 
     async fn state(&self, id: TaskId) -> Result<Task, StoreError> {

@@ -42,12 +42,18 @@ pub(super) fn read(db: &Connection, id: TaskId) -> Result<TaskRecord, StoreError
     complete(&snapshot, row)
 }
 
+pub(super) fn answer(db: &Connection, id: TaskId) -> Result<Option<Payload>, StoreError> {
+    let snapshot = db.unchecked_transaction().map_err(failed)?;
+    let row = row::load(&snapshot, id).map_err(failed)?.ok_or(StoreError::NotFound)?;
+    payload(&snapshot, row.answer)
+}
+
 pub(super) fn read_by_key(db: &Connection, key: i64) -> Result<Option<TaskRecord>, StoreError> {
     row::load_by_key(db, key).map_err(failed)?.map(|row| complete(db, row)).transpose()
 }
 
 /// Fetches what was written once.
-fn complete(db: &Connection, row: Row) -> Result<TaskRecord, StoreError> {
+pub(super) fn complete(db: &Connection, row: Row) -> Result<TaskRecord, StoreError> {
     Ok(TaskRecord {
         request: request(db, row.request)?,
         key_number: row.key_number,
@@ -63,7 +69,7 @@ pub(super) fn request(db: &Connection, id: i64) -> Result<Request, StoreError> {
     encoding::read_request(&head, body)
 }
 
-fn payload(db: &Connection, id: Option<i64>) -> Result<Option<Payload>, StoreError> {
+pub(super) fn payload(db: &Connection, id: Option<i64>) -> Result<Option<Payload>, StoreError> {
     let Some(id) = id else { return Ok(None) };
     let (head, body) = written(db, id)?;
     encoding::read_payload(&head, body).map(Some)

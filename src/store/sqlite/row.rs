@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
-use crate::store::HostId;
+use crate::store::{HostId, encoding};
 use crate::task::{
     Backoff, Delivery, DeliveryStatus, EndedBy, Policy, State, Status, Task, TaskId, TeamId, Then, Timestamp,
 };
@@ -26,7 +26,7 @@ pub(super) struct Row {
 
 const SELECT: &str = "SELECT key, low, team, host, status, at, priority, flags, max_retries, max_wait, attempt, retries, \
     created_at, started_at, error, key_number, head, request, answer, result, progress, \
-    hook_status, hook_attempts, hook_code, hook_next FROM task";
+    hook_status, hook_attempts, hook_code, hook_next, polling FROM task";
 
 pub(super) fn select(rest: &str) -> String {
     format!("{SELECT} {rest}")
@@ -42,7 +42,7 @@ pub(super) fn load(db: &Connection, id: TaskId) -> rusqlite::Result<Option<Row>>
 pub(super) fn load_by_key(db: &Connection, key: i64) -> rusqlite::Result<Option<Row>> {
     const BY_KEY: &str = "SELECT key, low, team, host, status, at, priority, flags, max_retries, max_wait, attempt, \
         retries, created_at, started_at, error, key_number, head, request, answer, result, progress, \
-        hook_status, hook_attempts, hook_code, hook_next FROM task WHERE key = ?1";
+        hook_status, hook_attempts, hook_code, hook_next, polling FROM task WHERE key = ?1";
     db.prepare_cached(BY_KEY)?.query_row([key], read).optional()
 }
 
@@ -50,11 +50,17 @@ pub(super) fn read(row: &SqlRow<'_>) -> rusqlite::Result<Row> {
     let flags = row.get(7)?;
     let status: i64 = row.get(4)?;
     let at = Timestamp(row.get(5)?);
+    let polling = row.get_ref(25)?.as_str_or_null()?.and_then(encoding::read_polling);
+    let then = match flags & THEN {
+        0 => Then::Finish,
+        1 => Then::Wait,
+        _ => polling.map_or(Then::Wait, |(policy, _)| Then::Poll(policy)),
+    };
     let task = Task {
         id: TaskId::from_key(row.get(0)?, row.get(1)?),
         team: TeamId(row.get(2)?),
         priority: row.get(6)?,
-        policy: Policy { max_retries: row.get(8)?, max_wait_ms: row.get(9)?, ..read_policy(flags) },
+        policy: read_policy(flags, then, row.get(8)?, row.get(9)?),
         created_at: Timestamp(row.get(12)?),
         state: read_state(status, at, flags),
         attempt: row.get(10)?,
@@ -62,6 +68,7 @@ pub(super) fn read(row: &SqlRow<'_>) -> rusqlite::Result<Row> {
         started_at: row.get::<_, Option<i64>>(13)?.map(Timestamp),
         accepted: flags & ACCEPTED != 0,
         late_kept: flags & LATE_KEPT != 0,
+        polling: polling.map(|(_, polling)| polling).unwrap_or_default(),
         error: row.get(14)?,
     };
     Ok(Row {
@@ -101,8 +108,8 @@ pub(super) fn insert(db: &Connection, row: &Row) -> rusqlite::Result<bool> {
     let (status, at) = write_state(&task.state);
     let mut insert = db.prepare_cached(
         "INSERT OR IGNORE INTO task (key, low, team, host, status, at, priority, flags, max_retries, max_wait, \
-         attempt, retries, created_at, key_number, head, request) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+         attempt, retries, created_at, key_number, head, request, polling) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
     )?;
     let added = insert.execute(params![
         task.id.sort_key(),
@@ -121,8 +128,23 @@ pub(super) fn insert(db: &Connection, row: &Row) -> rusqlite::Result<bool> {
         row.key_number,
         row.head,
         row.request,
+        write_polling(task),
     ])?;
     Ok(added == 1)
+}
+
+fn write_polling(task: &Task) -> Option<String> {
+    match task.policy.then {
+        Then::Poll(policy) => Some(encoding::write_polling(policy, task.polling)),
+        Then::Finish | Then::Wait => None,
+    }
+}
+
+/// Writes how far polling has come; most tasks never poll, so it is no part of the common update.
+pub(super) fn update_polling(db: &Connection, task: &Task) -> rusqlite::Result<()> {
+    let mut update = db.prepare_cached("UPDATE task SET polling = ?2 WHERE key = ?1")?;
+    update.execute(params![task.id.sort_key(), write_polling(task)])?;
+    Ok(())
 }
 
 /// Writes all that can change.
@@ -251,7 +273,7 @@ fn write_flags(row: &Row) -> i64 {
     let then = match policy.then {
         Then::Finish => 0,
         Then::Wait => 1,
-        Then::Poll => 2,
+        Then::Poll(_) => 2,
     };
     let ended_by = match task.state {
         State::Done { by, .. } => ENDED_BY.iter().zip(0..).find(|(known, _)| **known == by).map_or(0, |(_, code)| code),
@@ -268,16 +290,12 @@ fn write_flags(row: &Row) -> i64 {
         | bit(task.late_kept, LATE_KEPT)
 }
 
-fn read_policy(flags: i64) -> Policy {
+fn read_policy(flags: i64, then: Then, max_retries: u32, max_wait_ms: i64) -> Policy {
     Policy {
-        max_retries: 0,
-        max_wait_ms: 0,
+        max_retries,
+        max_wait_ms,
         backoff: if flags & LINEAR == 0 { Backoff::Exponential } else { Backoff::Linear },
-        then: match flags & THEN {
-            0 => Then::Finish,
-            1 => Then::Wait,
-            _ => Then::Poll,
-        },
+        then,
         callback: flags & CALLBACK != 0,
         signal: flags & SIGNAL != 0,
         completion: flags & COMPLETION != 0,

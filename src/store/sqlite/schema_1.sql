@@ -48,7 +48,8 @@ CREATE TABLE task (
     hook_status INTEGER,
     hook_attempts INTEGER,
     hook_code INTEGER,
-    hook_next INTEGER
+    hook_next INTEGER,
+    polling TEXT
 );
 -- Lists, newest first. Waiting and completed tasks are not in the second index: a change of this index's page would be
 -- the dearest write of a resolution. They are found by team, or by the timers that waiting tasks have.
@@ -70,6 +71,7 @@ CREATE TABLE journal (
 
 CREATE TABLE timer (at INTEGER NOT NULL, key INTEGER NOT NULL, PRIMARY KEY (at, key)) WITHOUT ROWID;
 CREATE TABLE outbox (at INTEGER NOT NULL, key INTEGER NOT NULL, PRIMARY KEY (at, key)) WITHOUT ROWID;
+CREATE TABLE poll (at INTEGER NOT NULL, key INTEGER NOT NULL, PRIMARY KEY (at, key)) WITHOUT ROWID;
 CREATE TABLE counter (
     team INTEGER NOT NULL, status INTEGER NOT NULL, tasks INTEGER NOT NULL, PRIMARY KEY (team, status)
 ) WITHOUT ROWID;
@@ -83,3 +85,52 @@ CREATE TABLE idempotency (
     at INTEGER NOT NULL,
     UNIQUE (team, key)
 );
+
+-- The vault. A revoked secret's value is gone.
+CREATE TABLE token (
+    number INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    team INTEGER NOT NULL REFERENCES team (id),
+    name TEXT NOT NULL,
+    sealed BLOB NOT NULL,
+    allowed_hosts TEXT NOT NULL,
+    verify_only INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    revoked_at INTEGER
+);
+CREATE INDEX token_by_team ON token (team);
+
+-- Addresses for the webhooks of all jobs at one provider.
+CREATE TABLE endpoint (
+    number INTEGER PRIMARY KEY,
+    uid BLOB NOT NULL UNIQUE,
+    address BLOB NOT NULL UNIQUE,
+    team INTEGER NOT NULL REFERENCES team (id),
+    provider TEXT NOT NULL,
+    secret TEXT,
+    key_number INTEGER NOT NULL,
+    created_at INTEGER NOT NULL
+);
+CREATE INDEX endpoint_by_team ON endpoint (team);
+
+-- Which task a job at such a provider stands for.
+CREATE TABLE job (
+    team INTEGER NOT NULL,
+    provider TEXT NOT NULL,
+    job TEXT NOT NULL,
+    task INTEGER NOT NULL,
+    PRIMARY KEY (team, provider, job)
+) WITHOUT ROWID;
+CREATE INDEX job_by_task ON job (task);
+
+-- Events that came before the answer that names their job.
+CREATE TABLE stray (
+    id INTEGER PRIMARY KEY,
+    team INTEGER NOT NULL,
+    provider TEXT NOT NULL,
+    job TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    verdict TEXT NOT NULL,
+    body BLOB NOT NULL
+);
+CREATE INDEX stray_by_team ON stray (team);

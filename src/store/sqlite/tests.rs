@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::store::{Effects, HostId, NoObserver};
-use crate::task::{Answer, Backoff, Method, Policy, Request, Status, Then};
+use crate::task::{Answer, Backoff, Follow, Method, Policy, Request, Status, Then};
 
 const NOW: Timestamp = Timestamp(1_700_000_000_000);
 const TEAM: TeamId = TeamId(1);
@@ -67,6 +67,7 @@ fn new(n: u16, body: usize) -> NewTask {
         on_complete_max_retries: 3,
         metadata: Vec::new(),
         retry_of: None,
+        follow: Follow::default(),
     };
     NewTask {
         task: Task::new(id, TEAM, 5, policy, None, NOW),
@@ -239,7 +240,7 @@ async fn a_failed_commit_acknowledges_nothing_and_leaves_no_trace() {
     store.create(new(1, 10)).await.unwrap();
     store.create(new(2, 10)).await.unwrap();
     let done = store.claim(room(1), NOW, NOW).await.unwrap().remove(0).task.id;
-    let answer = Answer::Accepted { status: 200 };
+    let answer = Answer::Accepted { status: 200, job: None };
     store.transition(done, Event::Answered { attempt: 1, answer, duration_ms: 1 }, None, NOW).await.unwrap();
     fail_commits(&store, true).await;
     assert!(matches!(store.create(new(3, 10)).await, Err(StoreError::Unavailable(_))));

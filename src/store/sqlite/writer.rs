@@ -1,6 +1,6 @@
 //! The one writer. Commands that gather while a commit runs share the next one; nobody is answered before the disk has it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, params};
@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::checkpoint::Log;
+use super::in_hand::InHand;
 use super::ready::{Place, Ready};
 use super::row::{self, Row};
 use crate::store::encoding::{self, Written};
@@ -60,11 +61,11 @@ where
 pub(super) struct Writer {
     pub db: Connection,
     pub ready: Ready,
-    /// Completion webhooks being delivered now. The store has one owner, so memory is enough: a restart voids them.
-    pub delivering: HashSet<i64>,
-    /// Those claimed by this commit: if it fails, nobody was told of them, and they are free again.
-    pub delivering_anew: Vec<i64>,
-    effects: Effects,
+    /// Completion webhooks being delivered now.
+    pub delivering: InHand,
+    /// Polls being made now.
+    pub polling: InHand,
+    pub effects: Effects,
     /// How the counters change by this commit.
     counts: HashMap<(TeamId, i64), i64>,
 }
@@ -144,8 +145,8 @@ pub(super) fn start(db: Connection, shared: Shared) -> Result<Handle, StoreError
     let writer = Writer {
         db,
         ready,
-        delivering: HashSet::new(),
-        delivering_anew: Vec::new(),
+        delivering: InHand::default(),
+        polling: InHand::default(),
         effects: Effects::default(),
         counts: HashMap::new(),
     };
@@ -169,15 +170,15 @@ impl Writer {
         while commands.blocking_recv_many(&mut batch, BATCH_MAX) > 0 {
             let size = batch.len();
             let start = Instant::now();
-            let delivering = self.delivering.clone();
             let committed = self.commit(&mut batch);
             let failure = committed.as_ref().err().map(ToString::to_string);
             match committed {
-                Ok(()) => shared.observer.committed(&self.effects),
-                Err(error) => {
-                    self.delivering = delivering;
-                    self.recover(&error, shared);
+                Ok(()) => {
+                    self.delivering.commit();
+                    self.polling.commit();
+                    shared.observer.committed(&self.effects);
                 }
+                Err(error) => self.recover(&error, shared),
             }
             shared.observer.batch(size, start.elapsed());
             self.effects = Effects::default();
@@ -191,13 +192,11 @@ impl Writer {
     /// Runs all commands in one transaction. If one fails midway, all are taken back and run once more, each in a
     /// savepoint of its own, so that it spoils only itself. Savepoints cost a copy of every page, so the first try has none.
     fn commit(&mut self, batch: &mut Batch) -> Result<(), StoreError> {
-        let delivering = self.delivering.clone();
         self.statement("BEGIN IMMEDIATE")?;
         if batch.iter_mut().all(|command| command.run(self)) {
             return self.finish();
         }
         self.roll_back();
-        self.delivering = delivering;
         self.effects = Effects::default();
         self.remember_anew()?;
         self.statement("BEGIN IMMEDIATE")?;
@@ -215,6 +214,7 @@ impl Writer {
     /// Runs one command so that its failure takes back its own writes and not its neighbours'.
     fn run_alone(&mut self, command: &mut dyn Command) -> Result<(), StoreError> {
         let counts = self.counts.clone();
+        let (delivering, polling) = (self.delivering.mark(), self.polling.mark());
         self.statement("SAVEPOINT command")?;
         if !command.run(self) {
             // SQLite ends a transaction by itself when the disk fails or is full; then nothing can be saved.
@@ -223,6 +223,8 @@ impl Writer {
             }
             self.statement("ROLLBACK TO command")?;
             self.counts = counts;
+            self.delivering.roll_back(delivering);
+            self.polling.roll_back(polling);
             self.ready = Ready::load(&self.db).map_err(super::failed)?;
         }
         self.statement("RELEASE command")
@@ -248,6 +250,8 @@ impl Writer {
 
     fn remember_anew(&mut self) -> Result<(), StoreError> {
         self.counts.clear();
+        self.delivering.roll_back(0);
+        self.polling.roll_back(0);
         self.ready = Ready::load(&self.db).map_err(super::failed)?;
         Ok(())
     }
@@ -311,13 +315,34 @@ impl Writer {
             Keep::AnswerAsResult => row.result = row.answer,
             Keep::Progress => row.progress = kept.map(|_| row.head),
         }
+        if let Some(job) = &step.job {
+            self.remember_job(row.task.team, job, row.task.id)?;
+        }
         if step.notify {
             row.delivery = Some(Delivery::due(now));
             self.plan_delivery(row.task.id, now)?;
         }
         row::update(&self.db, &row).map_err(super::failed)?;
+        self.polled(&before, &row.task)?;
         self.moved(&before, &row)?;
         Ok(row)
+    }
+
+    /// Keeps the plan of polls in step with a change of it.
+    fn polled(&mut self, before: &Task, after: &Task) -> Result<(), StoreError> {
+        if before.polling == after.polling {
+            return Ok(());
+        }
+        row::update_polling(&self.db, after).map_err(super::failed)?;
+        if before.polling.next_at != after.polling.next_at {
+            if let Some(at) = before.polling.next_at {
+                self.unplan_poll(at.0, before.id.sort_key())?;
+            }
+            if let Some(at) = after.polling.next_at {
+                self.plan_poll(after.id, at)?;
+            }
+        }
+        Ok(())
     }
 
     /// Keeps queue, timers, counts and waiters in step with a change of state.
@@ -374,6 +399,7 @@ impl Writer {
     pub fn remove(&mut self, row: &Row) -> Result<(), StoreError> {
         let key = row.task.id.sort_key();
         self.remove_journal(row.head).map_err(super::failed)?;
+        self.forget_jobs(key)?;
         if let Some(at) = row.delivery.and_then(|delivery| delivery.next_attempt_at) {
             self.unplan_delivery(key, at).map_err(super::failed)?;
         }

@@ -2,9 +2,11 @@
 
 use proptest::prelude::*;
 
-use super::table::{answer, new_task};
+use super::table::{POLL, answer, new_task, poll_event};
 use super::*;
 use crate::task::{Backoff, Policy};
+
+const POLLS: [&str; 6] = ["poll done", "poll failed", "poll pending", "poll refused", "poll later", "poll impossible"];
 
 const ANSWERS: [&str; 7] = ["accepted", "rejected", "retryable", "not sent", "unknown", "too large", "forbidden"];
 
@@ -14,6 +16,7 @@ enum Happening {
     Answered { name: &'static str, behind: u32 },
     Returned { behind: u32 },
     Interrupted { behind: u32 },
+    Polled { name: &'static str, ahead: u32 },
     Other(Event),
 }
 
@@ -26,6 +29,7 @@ impl Happening {
             }
             Self::Returned { behind } => Event::Returned { attempt: attempt(behind) },
             Self::Interrupted { behind } => Event::Interrupted { attempt: attempt(behind) },
+            Self::Polled { name, ahead } => poll_event(name, task.polling.polls + ahead),
             Self::Other(event) => event,
         }
     }
@@ -53,18 +57,21 @@ fn happenings() -> impl Strategy<Value = Happening> {
         1 => (any::<bool>(), any::<bool>())
             .prop_map(|(failed, result)| Event::Signal { error: failed.then(|| "app".to_owned()), result }),
         1 => Just(Event::Cancel),
+        1 => Just(Event::CallbackTooLarge { limit: 9 }),
         1 => Just(Event::DeadlinePassed),
     ];
     prop_oneof![
         6 => (prop::sample::select(&ANSWERS[..]), behind()).prop_map(|(name, behind)| Happening::Answered { name, behind }),
         2 => behind().prop_map(|behind| Happening::Returned { behind }),
         2 => behind().prop_map(|behind| Happening::Interrupted { behind }),
+        3 => (prop::sample::select(&POLLS[..]), prop_oneof![4 => Just(1_u32), 1 => 0..3_u32])
+            .prop_map(|(name, ahead)| Happening::Polled { name, ahead }),
         9 => others.prop_map(Happening::Other),
     ]
 }
 
 fn policies() -> impl Strategy<Value = Policy> {
-    let then = prop_oneof![Just(Then::Finish), Just(Then::Wait), Just(Then::Poll)];
+    let then = prop_oneof![Just(Then::Finish), Just(Then::Wait), Just(POLL)];
     (0..=10_u32, then, any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
         |(max_retries, then, callback, signal, completion)| Policy {
             max_retries,
@@ -161,6 +168,23 @@ proptest! {
             };
             assert_eq!(about, before.attempt);
             assert!(before.status() == Status::Processing || step.task == *before);
+        });
+    }
+
+    #[test]
+    fn a_poll_is_planned_only_while_a_task_polls(policy in policies(), script in scripts()) {
+        play(policy, script, |_, event, step| {
+            let polling = matches!(step.task.state, State::Polling { .. });
+            assert!(polling || step.task.polling.next_at.is_none(), "{event:?}");
+            assert!(step.task.polling.refusals < REFUSALS_MAX || step.task.status().is_final());
+        });
+    }
+
+    #[test]
+    fn each_poll_counts_once(policy in policies(), script in scripts()) {
+        play(policy, script, |before, event, step| {
+            let polled = u32::from(matches!(event, Event::Polled { .. }));
+            assert_eq!(step.task.polling.polls, before.polling.polls + polled);
         });
     }
 }

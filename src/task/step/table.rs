@@ -10,7 +10,7 @@
 //! - `xk`, `gk` refused, and the callback's body is kept as a late one.
 
 use super::*;
-use crate::task::{Backoff, Policy, TaskId, TeamId};
+use crate::task::{Backoff, Policy, PollPolicy, TaskId, TeamId};
 
 /// Where a task can stand. Two attempts are allowed; deadlines and delays are over at [`NOW`].
 const COLUMNS: &str =
@@ -44,6 +44,14 @@ signal completed        x   x     x   x     x     x    x    x      +    +    | x
 signal with a result    x   x     x   x     x     x    x    x      +    +    | x      x     g      x      g    x      x
 signal failed           x   x     x   x     x     x    x    x      F    F    | x      x     g      x      g    x      x
 signal failed, result   x   x     x   x     x     x    x    x      F    F    | x      x     g      x      g    x      x
+callback too large      -   -     -   -     -     -    -    -      =    =    | -      -     -      -      -    -      -
+poll done               -   -     -   -     -     -    -    -      -    -    | -      -     -      -      -    -      -
+poll failed             -   -     -   -     -     -    -    -      -    -    | -      -     -      -      -    -      -
+poll pending            -   -     -   -     -     -    -    -      -    -    | -      -     -      -      -    -      -
+poll refused            -   -     -   -     -     -    -    -      -    -    | -      -     -      -      -    -      -
+poll later              -   -     -   -     -     -    -    -      -    -    | -      -     -      -      -    -      -
+poll impossible         -   -     -   -     -     -    -    -      -    -    | -      -     -      -      -    -      -
+poll done, stale        -   -     -   -     -     -    -    -      -    -    | -      -     -      -      -    -      -
 cancel                  Z   Z     Z   Z     Z     x    x    x      Z    Z    | x      x     x      x      x    x      x
 deadline                -   -     -   -     -     -    -    -      T    T    | -      -     -      -      -    -      -
 deadline, early         -   -     -   -     -     -    -    -      -    -    | -      -     -      -      -    -      -
@@ -52,6 +60,12 @@ deadline, early         -   -     -   -     -     -    -    -      -    -    | -
 /// What a polling task does otherwise than a waiting one.
 const POLLS: &str = "
 accepted                -   -     -   -     -     O    O    O      -    -    | -      =     -      -      -    -      -
+poll done               -   -     -   -     -     -    -    -      -    +    | -      -     -      -      -    -      -
+poll failed             -   -     -   -     -     -    -    -      -    F    | -      -     -      -      -    -      -
+poll pending            -   -     -   -     -     -    -    -      -    =    | -      -     -      -      -    -      -
+poll refused            -   -     -   -     -     -    -    -      -    =    | -      -     -      -      -    -      -
+poll later              -   -     -   -     -     -    -    -      -    =    | -      -     -      -      -    -      -
+poll impossible         -   -     -   -     -     -    -    -      -    F    | -      -     -      -      -    -      -
 ";
 
 /// What a plain task does otherwise: nobody holds a credential for it, and every answer but a retried one ends it.
@@ -68,6 +82,7 @@ callback failed         g   g     g   g     g     g    g    g      g    g    | g
 callback failed, waits  g   g     g   g     g     g    g    g      g    g    | g      g     g      g      g    g      g
 callback interim        g   g     g   g     g     g    g    g      g    g    | g      g     g      g      g    g      g
 callback interim, waits g   g     g   g     g     g    g    g      g    g    | g      g     g      g      g    g      g
+callback too large      -   -     -   -     -     -    -    -      -    -    | -      -     -      -      -    -      -
 signal completed        g   g     g   g     g     g    g    g      g    g    | g      g     g      g      g    g      g
 signal with a result    g   g     g   g     g     g    g    g      g    g    | g      g     g      g      g    g      g
 signal failed           g   g     g   g     g     g    g    g      g    g    | g      g     g      g      g    g      g
@@ -78,6 +93,9 @@ signal failed, result   g   g     g   g     g     g    g    g      g    g    | g
 pub(super) const NOW: Timestamp = Timestamp(1_000_000);
 const LONG_AGO: Timestamp = Timestamp(1_000);
 const LATER: Timestamp = Timestamp(NOW.0 + 1);
+
+/// How the polling tasks of the tests poll.
+pub(super) const POLL: Then = Then::Poll(PollPolicy { every_ms: 5_000, for_ms: 90_000, eases: false });
 
 pub(super) fn policy(then: Then) -> Policy {
     let told = then != Then::Finish;
@@ -125,7 +143,7 @@ fn task_at(column: &str, policy: Policy, by: Timestamp) -> Task {
 pub(super) fn answer(name: &str) -> Answer {
     let error = "it went wrong".to_owned();
     match name {
-        "accepted" => Answer::Accepted { status: 202 },
+        "accepted" => Answer::Accepted { status: 202, job: None },
         "rejected" => Answer::Rejected { status: 422, error },
         "retryable" => Answer::Retryable { status: 503, error, retry_after_ms: None },
         "not sent" => Answer::NotSent { error },
@@ -146,6 +164,8 @@ fn event(row: &str, attempt: u32) -> Event {
         "interrupted" => Event::Interrupted { attempt },
         "cancel" => Event::Cancel,
         "deadline" | "deadline, early" => Event::DeadlinePassed,
+        "callback too large" => Event::CallbackTooLarge { limit: 9 },
+        _ if name.starts_with("poll ") => poll_event(name, if stale { 2 } else { 1 }),
         _ if name.starts_with("callback ") => callback_event(name),
         _ if name.starts_with("signal ") => Event::Signal {
             error: name.contains("failed").then(|| "the app gave up".to_owned()),
@@ -153,6 +173,21 @@ fn event(row: &str, attempt: u32) -> Event {
         },
         _ => Event::Answered { attempt, answer: answer(name), duration_ms: 7 },
     }
+}
+
+/// The `poll`-th poll of a task.
+pub(super) fn poll_event(name: &str, poll: u32) -> Event {
+    let error = "the provider said no".to_owned();
+    let verdict = match name {
+        "poll done" => PollVerdict::Done,
+        "poll failed" => PollVerdict::Failed { error },
+        "poll pending" => PollVerdict::Pending,
+        "poll refused" => PollVerdict::Refused { error },
+        "poll later" => PollVerdict::Later { error, retry_after_ms: None },
+        "poll impossible" => PollVerdict::Impossible { error },
+        other => panic!("no such poll: {other}"),
+    };
+    Event::Polled { poll, verdict, status_code: Some(200), word: None, duration_ms: 3 }
 }
 
 fn callback_event(name: &str) -> Event {
@@ -205,7 +240,7 @@ fn table(then: Then) -> Vec<(&'static str, Vec<&'static str>)> {
     let own: Vec<_> = match then {
         Then::Finish => lines(PLAIN).collect(),
         Then::Wait => Vec::new(),
-        Then::Poll => lines(POLLS).collect(),
+        Then::Poll(_) => lines(POLLS).collect(),
     };
     let of = |(name, cells)| own.iter().find(|(other, _)| *other == name).cloned().unwrap_or((name, cells));
     lines(WAITS).map(of).collect()
@@ -214,7 +249,7 @@ fn table(then: Then) -> Vec<(&'static str, Vec<&'static str>)> {
 /// Calls `check` with every pair of state and event, and what the table says of it.
 fn every_pair(check: impl Fn(&Task, &Event, &str, &str)) {
     let columns: Vec<_> = COLUMNS.split_whitespace().filter(|column| *column != "|").collect();
-    for then in [Then::Finish, Then::Wait, Then::Poll] {
+    for then in [Then::Finish, Then::Wait, POLL] {
         for (name, expected) in table(then) {
             assert_eq!(expected.len(), columns.len(), "{name}");
             for (column, expected) in columns.iter().zip(expected) {
@@ -255,7 +290,7 @@ fn a_refusal_names_the_status_that_stays() {
 
 #[test]
 fn an_older_attempt_is_as_stale_as_an_unknown_one() {
-    for then in [Then::Finish, Then::Wait, Then::Poll] {
+    for then in [Then::Finish, Then::Wait, POLL] {
         let task = task_at("last", policy(then), NOW);
         for event in [event("accepted", 1), event("interrupted", 1), event("returned", 1)] {
             assert_eq!(cell(&task, &event), "-", "{event:?}");

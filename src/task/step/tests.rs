@@ -1,8 +1,8 @@
 //! The contract's decisions, each with its name.
 
-use super::table::{NOW, answer, new_task, policy};
+use super::table::{NOW, POLL, answer, new_task, policy, poll_event};
 use super::*;
-use crate::task::Policy;
+use crate::task::{Policy, PollPolicy};
 
 const MINUTE: i64 = 60_000;
 
@@ -147,7 +147,7 @@ fn an_unknown_outcome_of_the_last_attempt_waits_rather_than_fails() {
 
 #[test]
 fn polling_needs_a_start_answer() {
-    let polls = with_retries(Then::Poll, 0);
+    let polls = with_retries(POLL, 0);
     assert_eq!(Story::called(polls).answered("accepted").status(), Status::Polling);
     assert_eq!(Story::called(polls).answered("unknown").status(), Status::Waiting);
     assert_eq!(Story::called(polls).then(&interim()).answered("accepted").status(), Status::Polling);
@@ -173,7 +173,7 @@ fn a_proven_task_that_is_given_back_waits_instead_of_calling_again() {
 
 #[test]
 fn an_interim_callback_between_attempts_stops_the_retries() {
-    let story = Story::called(with_retries(Then::Poll, 5)).answered("retryable").then(&interim());
+    let story = Story::called(with_retries(POLL, 5)).answered("retryable").then(&interim());
     assert_eq!(story.status(), Status::Waiting, "there is no start answer to poll with");
 }
 
@@ -184,7 +184,7 @@ fn interim_callbacks_do_not_extend_the_deadline() {
     let later = NOW.plus_millis(MINUTE / 2);
     let step = step(&waiting.task, &interim(), later).unwrap();
     assert_eq!((step.task.state, step.keep), (before, Keep::Progress));
-    assert_eq!(step.log, [Entry::CallbackReceived, Entry::Progress]);
+    assert_eq!(step.log, [Entry::CallbackReceived { error: None }, Entry::Progress]);
 }
 
 #[test]
@@ -266,4 +266,62 @@ fn a_signal_with_a_result_brings_it_and_one_without_leaves_the_answer() {
 #[test]
 fn a_cancellation_tells_nobody() {
     assert!(!Story::waiting().then(&Event::Cancel).last().notify);
+}
+
+fn polling(eases: bool) -> Story {
+    let Then::Poll(poll) = POLL else { panic!("{POLL:?}") };
+    Story::called(policy(Then::Poll(PollPolicy { eases, ..poll }))).answered("accepted")
+}
+
+#[test]
+fn polling_has_a_clock_of_its_own_and_a_first_poll() {
+    let story = polling(false);
+    assert_eq!(story.task.state, State::Polling { deadline: NOW.plus_millis(90_000) });
+    let first = story.task.polling.next_at.unwrap().millis_since(NOW);
+    assert!((5_000..7_500).contains(&first), "{first}");
+}
+
+#[test]
+fn three_refusals_in_a_row_fail_the_task_and_another_answer_between_forgives() {
+    let twice = polling(false).then(&poll_event("poll refused", 1)).then(&poll_event("poll refused", 2));
+    let forgiven = twice.then(&poll_event("poll later", 3)).then(&poll_event("poll refused", 4));
+    let again = forgiven.then(&poll_event("poll refused", 5));
+    assert_eq!(again.status(), Status::Polling);
+    let failed = again.then(&poll_event("poll refused", 6));
+    assert_eq!((failed.status(), failed.last().keep), (Status::Failed, Keep::Result));
+    assert_eq!(failed.task.error.as_deref(), Some("the provider said no"));
+}
+
+#[test]
+fn a_poll_that_says_the_same_again_is_not_written_down() {
+    let once = polling(false).then(&poll_event("poll pending", 1));
+    assert!(matches!(once.last().log[..], [Entry::PollFinished { poll: 1, .. }]), "{:?}", once.last().log);
+    let twice = once.then(&poll_event("poll pending", 2));
+    assert_eq!(twice.last().log, []);
+    let news = twice.then(&poll_event("poll later", 3));
+    assert!(matches!(news.last().log[..], [Entry::PollFinished { poll: 3, error: Some(_), .. }]));
+}
+
+#[test]
+fn a_poll_that_cannot_be_made_ends_the_task_only_if_no_webhook_is_expected() {
+    let alone = polling(false).then(&poll_event("poll impossible", 1));
+    assert_eq!(alone.status(), Status::Failed);
+    let expected = polling(true).then(&poll_event("poll impossible", 1));
+    assert_eq!((expected.status(), expected.task.polling.next_at), (Status::Polling, None));
+    assert_eq!(expected.then(&done()).status(), Status::Completed);
+}
+
+#[test]
+fn a_providers_wish_puts_the_next_poll_off() {
+    let verdict = PollVerdict::Later { error: "slow down".to_owned(), retry_after_ms: Some(120_000) };
+    let event = Event::Polled { poll: 1, verdict, status_code: Some(429), word: None, duration_ms: 1 };
+    let next = polling(false).then(&event).task.polling.next_at.unwrap();
+    assert_eq!(next.millis_since(NOW), 120_000);
+}
+
+#[test]
+fn a_callback_that_is_too_large_is_written_down_and_asked_for() {
+    let story = polling(true).then(&Event::CallbackTooLarge { limit: 9 });
+    assert_eq!((story.status(), story.task.polling.next_at), (Status::Polling, Some(NOW)));
+    assert!(matches!(story.last().log[..], [Entry::CallbackReceived { error: Some(_) }]));
 }
