@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tokio::time::Instant;
 
+use super::Api;
 use super::problem::Problem;
-use super::{Api, Shared};
 use crate::net::limit::Admission;
 use crate::store::Team;
 
@@ -17,27 +15,8 @@ use crate::store::Team;
 #[derive(Clone)]
 pub struct Caller(pub Arc<Team>);
 
-/// Lets only requests with a valid key through, as many as their team may make.
-pub async fn require_key(State(api): State<Shared>, mut request: Request, next: Next) -> Response {
-    let team = match authenticate(&api, request.headers()).await {
-        Ok(team) => team,
-        Err(problem) => return problem.into_response(),
-    };
-    let admission = admit(&api, &team);
-    let mut response = match admission.and_then(|admission| admission.retry_after) {
-        Some(seconds) => Problem::too_many(seconds).into_response(),
-        None => {
-            request.extensions_mut().insert(Caller(team));
-            next.run(request).await
-        }
-    };
-    if let Some(admission) = admission {
-        show(admission, response.headers_mut());
-    }
-    response
-}
-
-async fn authenticate(api: &Api, headers: &HeaderMap) -> Result<Arc<Team>, Problem> {
+/// The team whose key a request carries.
+pub async fn authenticate(api: &Api, headers: &HeaderMap) -> Result<Arc<Team>, Problem> {
     let key = presented_key(headers)?;
     let team = api.teams.by_key(key).await?;
     team.ok_or_else(|| unauthorized("Invalid or revoked API key"))
@@ -70,12 +49,19 @@ fn unauthorized(error: &str) -> Problem {
     Problem::new(StatusCode::UNAUTHORIZED, error)
 }
 
-fn admit(api: &Api, team: &Team) -> Option<Admission> {
+/// Counts a request for its team, where the team has a limit.
+pub fn admit(api: &Api, team: &Team) -> Option<Admission> {
     let limit = team.rate_limit.or(api.limits.team_rate).filter(|limit| *limit > 0)?;
     Some(api.team_window.admit(team.id.0, limit, api.clock.now().0, Instant::now()))
 }
 
-fn show(admission: Admission, headers: &mut HeaderMap) {
+/// The answer above the limit.
+pub fn too_many(seconds: u32) -> Response {
+    Problem::too_many(seconds).into_response()
+}
+
+/// Says what the team may still ask.
+pub fn show(admission: Admission, headers: &mut HeaderMap) {
     headers.insert("x-ratelimit-limit", HeaderValue::from(admission.limit));
     headers.insert("x-ratelimit-remaining", HeaderValue::from(admission.remaining));
     headers.insert("x-ratelimit-reset", HeaderValue::from(admission.reset_unix_seconds));

@@ -6,6 +6,7 @@ mod callbacks;
 mod compact;
 mod create;
 mod fields;
+mod front;
 mod operation;
 mod problem;
 mod signals;
@@ -19,13 +20,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{MatchedPath, Request, State};
-use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http::{HeaderMap, StatusCode};
 use ipnet::IpNet;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
@@ -36,9 +34,9 @@ use crate::net::{Peer, bucket, client_address};
 use crate::store::Store;
 use crate::task::{EarlyCallbacks, TeamId};
 use crate::teams::Teams;
-use crate::telemetry::metrics::{Metrics, Route};
-use crate::telemetry::redact;
+use crate::telemetry::metrics::Metrics;
 use crate::waiters::Waiters;
+pub use front::Front;
 use problem::Problem;
 
 /// Everything that handlers work with.
@@ -100,18 +98,15 @@ pub struct Limits {
 
 type Shared = Arc<Api>;
 
-/// The service's routes.
-pub fn router(api: Arc<Api>) -> Router {
-    let own = Router::new()
+/// The service's routes, behind its front.
+pub fn service(api: Arc<Api>) -> Front {
+    let routes = Router::new()
         .route("/v1/tasks", get(tasks::list).post(create::create))
         .route("/v1/tasks/{id}", get(tasks::read).delete(tasks::delete))
         .route("/v1/tasks/{id}/cancel", post(tasks::cancel))
         .route("/v1/tasks/{id}/events", get(tasks::events))
         .route("/v1/tasks/{id}/retry", post(create::retry))
         .route("/v1/tasks/{id}/webhook/resend", post(tasks::resend))
-        .route_layer(middleware::from_fn_with_state(api.clone(), auth::require_key));
-    Router::new()
-        .merge(own)
         .route("/v1/callbacks/{id}", post(callbacks::receive))
         .route("/v1/signals/{token}", post(signals::receive))
         .route("/healthz", get(operation::healthz))
@@ -119,25 +114,8 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/metrics", get(operation::metrics))
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "Not found"))
         .method_not_allowed_fallback(async || Problem::new(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed"))
-        .layer(middleware::from_fn_with_state(api.clone(), measure))
-        .with_state(api)
-}
-
-/// Counts every request, and logs it without what its path gives away.
-async fn measure(State(api): State<Shared>, path: Option<MatchedPath>, request: Request, next: Next) -> Response {
-    let start = Instant::now();
-    let route = path.map_or(Route::Other, |path| Route::of_template(path.as_str()));
-    let method = request.method().clone();
-    let shown = tracing::enabled!(tracing::Level::DEBUG).then(|| redact::path(request.uri().path()).into_owned());
-    let response = next.run(request).await;
-    let status = response.status();
-    let took = start.elapsed();
-    api.metrics.request_answered(route, method.as_str(), status.as_u16(), took);
-    if let Some(path) = shown {
-        let elapsed_ms = took.as_millis();
-        tracing::debug!(%method, %path, status = status.as_u16(), elapsed_ms, "Answered a request");
-    }
-    response
+        .with_state(api.clone());
+    Front::new(api, routes)
 }
 
 impl Api {

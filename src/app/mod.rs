@@ -164,7 +164,7 @@ impl App {
         app.tasks.spawn(socket::serve(commands, opened.admin.clone(), app.stop.clone()));
         let api = Arc::new(app.api(config, &surroundings, &opened)?);
         let limits = limits(config);
-        app.tasks.spawn(net::serve(listener, api::router(api), limits, app.stop.clone()));
+        app.tasks.spawn(net::serve(listener, api::service(api), limits, app.stop.clone()));
         Ok(app)
     }
 

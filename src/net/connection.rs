@@ -45,9 +45,22 @@ use super::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer(pub SocketAddr);
 
+/// Answers requests.
+pub trait Handler: Clone + Send + Sync + 'static {
+    /// The answer to one request.
+    fn handle(&self, request: Request<Incoming>) -> impl Future<Output = Response> + Send;
+}
+
+impl Handler for Router {
+    async fn handle(&self, request: Request<Incoming>) -> Response {
+        let Ok(response) = tower::Service::call(&mut self.clone(), request).await;
+        response
+    }
+}
+
 /// What all connections share.
-pub(super) struct Shared {
-    pub(super) router: Router,
+pub(super) struct Shared<H> {
+    pub(super) handler: H,
     pub(super) limits: Limits,
     pub(super) http: http1::Builder,
     pub(super) drain: Drain,
@@ -80,7 +93,7 @@ pub(super) fn builder(limits: &Limits) -> http1::Builder {
 }
 
 /// Serves a client until one of the two ends the connection.
-pub(super) async fn drive(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
+pub(super) async fn drive<H: Handler>(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared<H>>) {
     let progress = Arc::new(Progress::new());
     let wire = Wire::new(stream, Arc::clone(&progress), shared.limits.uri_bytes);
     let service = service_fn(|request| respond(&shared, peer, &progress, request));
@@ -168,33 +181,33 @@ fn allowance(phase: Phase, limits: &Limits) -> Option<Duration> {
     }
 }
 
-fn respond(
-    shared: &Shared,
+fn respond<H: Handler>(
+    shared: &Shared<H>,
     peer: SocketAddr,
     progress: &Arc<Progress>,
     mut request: Request<Incoming>,
-) -> impl Future<Output = Result<Response<Watched>, Infallible>> + use<> {
+) -> impl Future<Output = Result<Response<Watched>, Infallible>> + use<H> {
     let headers = request.headers();
     let is_plain = progress.begin(headers.len(), head::body_framing(headers));
     let verdict = if is_plain { head::judge(&request, shared.limits.uri_bytes) } else { Err(Refusal::MALFORMED) };
     request.extensions_mut().insert(Peer(peer));
-    let router = shared.router.clone();
+    let handler = shared.handler.clone();
     let progress = Arc::clone(progress);
     async move {
         let response = match verdict {
-            Ok(()) => close_if_unread(guarded(router, request).await, &progress),
+            Ok(()) => close_if_unread(guarded(&handler, request).await, &progress),
             Err(refusal) => refusal.into_response(),
         };
         Ok(response.map(|body| Watched { body, progress }))
     }
 }
 
-/// Runs the router. A panic costs its own request and nothing else.
-async fn guarded(mut router: Router, request: Request<Incoming>) -> Response {
-    let mut answer = pin!(async move { tower::Service::call(&mut router, request).await });
+/// Runs the handler. A panic costs its own request and nothing else.
+async fn guarded<H: Handler>(handler: &H, request: Request<Incoming>) -> Response {
+    let mut answer = pin!(handler.handle(request));
     let outcome = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(cx))) {
         Ok(Poll::Pending) => Poll::Pending,
-        Ok(Poll::Ready(Ok(response))) => Poll::Ready(Some(response)),
+        Ok(Poll::Ready(response)) => Poll::Ready(Some(response)),
         Err(_) => Poll::Ready(None),
     });
     outcome.await.unwrap_or_else(|| {

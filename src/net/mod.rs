@@ -1,5 +1,5 @@
 //! The network's edge, so that no room behind it has to doubt a client: slow, oversized, ambiguous and excessive
-//! requests end here. Knows nothing of tasks; a router comes in, and only well-framed requests reach it.
+//! requests end here. Knows nothing of tasks; a handler comes in, and only well-framed requests reach it.
 
 pub mod body;
 pub mod limit;
@@ -19,6 +19,7 @@ mod wire;
 mod tests;
 
 pub use address::{bucket, client_address};
-pub use connection::Peer;
+pub use connection::{Handler, Peer};
+pub use hyper::body::Incoming;
 pub use limits::Limits;
 pub use serve::serve;

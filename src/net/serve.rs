@@ -7,7 +7,6 @@ use std::{
     time::Duration,
 };
 
-use axum::Router;
 use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinSet,
@@ -19,7 +18,7 @@ use super::{
     Limits,
     address::bucket,
     answer::Refusal,
-    connection::{Drain, Shared, builder, drive},
+    connection::{Drain, Handler, Shared, builder, drive},
     sources::Sources,
     wire::say,
 };
@@ -27,9 +26,9 @@ use super::{
 /// Serves HTTP/1 on `listener` until `stop`, then lets requests under way finish for [`Limits::grace`].
 ///
 /// Dropping the future cuts all connections.
-pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: CancellationToken) {
+pub async fn serve<H: Handler>(listener: TcpListener, handler: H, limits: Limits, stop: CancellationToken) {
     let http = builder(&limits);
-    let shared = Arc::new(Shared { router, limits, http, drain: Drain::default() });
+    let shared = Arc::new(Shared { handler, limits, http, drain: Drain::default() });
     let mut door = Door { shared, sources: Sources::default(), connections: JoinSet::new() };
     loop {
         tokio::select! {
@@ -47,13 +46,13 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: 
     door.close().await;
 }
 
-struct Door {
-    shared: Arc<Shared>,
+struct Door<H> {
+    shared: Arc<Shared<H>>,
     sources: Sources,
     connections: JoinSet<()>,
 }
 
-impl Door {
+impl<H: Handler> Door<H> {
     fn admit(&mut self, stream: TcpStream, peer: SocketAddr) {
         let limits = &self.shared.limits;
         if self.connections.len() >= limits.connections {

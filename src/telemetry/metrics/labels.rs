@@ -155,18 +155,23 @@ fn find<L: Label>(text: &str) -> Option<L> {
 }
 
 impl Route {
-    /// The route of a template as the router knows it, such as `/v1/tasks/{id}`. Parameters may have any name.
-    pub fn of_template(template: &str) -> Self {
-        let same = |known: &Self| same_template(known.text(), template);
-        Self::ALL.iter().copied().find(same).unwrap_or(Self::Other)
+    /// The route that a path leads to. Parameters may hold anything but a slash.
+    pub fn of_path(path: &str) -> Self {
+        let leads = |known: &Self| leads_to(known.text(), path);
+        Self::ALL.iter().copied().find(leads).unwrap_or(Self::Other)
     }
 }
 
-fn same_template(a: &str, b: &str) -> bool {
-    let segments = |text: &str| text.split('/').count();
-    let is_parameter = |segment: &str| segment.starts_with('{');
-    let same = |(a, b): (&str, &str)| a == b || (is_parameter(a) && is_parameter(b));
-    segments(a) == segments(b) && a.split('/').zip(b.split('/')).all(same)
+fn leads_to(template: &str, path: &str) -> bool {
+    let (mut wanted, mut found) = (template.split('/'), path.split('/'));
+    loop {
+        match (wanted.next(), found.next()) {
+            (None, None) => return true,
+            (Some(wanted), Some(found)) if wanted == found => {}
+            (Some(wanted), Some(found)) if wanted.starts_with('{') && !found.is_empty() => {}
+            _ => return false,
+        }
+    }
 }
 
 impl Method {

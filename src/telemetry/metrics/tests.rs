@@ -134,10 +134,13 @@ fn labels_stand_where_their_index_says() {
 }
 
 #[test]
-fn routes_are_known_by_their_templates_only() {
-    assert_eq!(Route::of_template("/v1/tasks/{task}"), Route::Task);
-    assert_eq!(Route::of_template("/v1/callbacks/{id}"), Route::Callback);
-    for strange in ["", "/", "/v1/tasks/0198c0de", "/v1/tasks/", "/v1/other/{id}", "/v1/tasks/{id}/{x}"] {
-        assert_eq!(Route::of_template(strange), Route::Other, "{strange}");
+fn paths_are_known_by_their_routes_only() {
+    assert_eq!(Route::of_path("/v1/tasks"), Route::Tasks);
+    assert_eq!(Route::of_path("/v1/tasks/0198c0de"), Route::Task);
+    assert_eq!(Route::of_path("/v1/tasks/0198c0de/webhook/resend"), Route::TaskWebhookResend);
+    assert_eq!(Route::of_path("/v1/callbacks/ff"), Route::Callback);
+    for strange in ["", "/", "/v1/tasks/", "/v1/tasks/a/", "/v1/t%61sks", "//v1/tasks", "/v1/other/a", "/v1/tasks/a/x"]
+    {
+        assert_eq!(Route::of_path(strange), Route::Other, "{strange}");
     }
 }
