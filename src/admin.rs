@@ -1,6 +1,8 @@
 //! What an operator does by command: teams, keys, webhook secrets, backups. The same acts whether a service runs, which
 //! is then asked through a private socket beside the database, or the command opens the store itself.
 
+pub mod secret_key;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,6 +63,8 @@ pub enum Act {
         /// Its id.
         id: String,
     },
+    /// Seal every secret anew with the service's current secret, which is made first where a file keeps it.
+    RotateKey,
     /// Copy the store to a new file.
     Backup {
         /// An absolute path.
@@ -90,6 +94,15 @@ pub enum Outcome {
     },
     /// Keys.
     Keys(Vec<KeyLine>),
+    /// Secrets were sealed anew.
+    Resealed {
+        /// The number of the service's secret that seals them now.
+        key_number: u32,
+        /// How many.
+        secrets: usize,
+        /// Whether that secret is a new one.
+        new_key: bool,
+    },
     /// A copy was written.
     Copied(PathBuf),
     /// It was not done, and why.
@@ -141,6 +154,10 @@ pub struct Admin {
     pub clock: Arc<dyn Clock>,
     /// How long an old webhook secret signs too.
     pub secret_grace: Duration,
+    /// The file that keeps the service's secrets; none where a variable gives them.
+    pub key_file: Option<PathBuf>,
+    /// One rotation at a time.
+    pub rotating: tokio::sync::Mutex<()>,
 }
 
 impl Admin {
@@ -175,6 +192,10 @@ impl Admin {
                 Ok(Outcome::Keys(keys.iter().map(key_line).collect()))
             }
             Act::RevokeKey { id } => self.revoke_key(&id).await,
+            Act::RotateKey => {
+                let _alone = self.rotating.lock().await;
+                self.rotate_key().await
+            }
             Act::Backup { path } => {
                 self.store.backup(path.clone()).await.map_err(in_words)?;
                 Ok(Outcome::Copied(path))

@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
+use zeroize::Zeroizing;
 
 use crate::clock::Clock;
 use crate::credentials::{Keyring, Kind};
@@ -22,6 +23,7 @@ use crate::store::{Capacity, Claimed, HostId, Store, StoreError};
 use crate::task::{Event, Method, Payload, Request, Status, Task, Timestamp, placeholder};
 use crate::teams::Teams;
 use crate::telemetry::metrics::{AttemptOutcome, Metrics};
+use crate::vault::{Denied, Mask, Vault};
 
 /// How long a claim holds; an embedded store's claims are void at its next start, whatever this says.
 const LEASE: Duration = Duration::from_secs(15);
@@ -44,6 +46,8 @@ pub struct Dispatcher {
     pub keyring: Keyring,
     /// Knows what a team signs with.
     pub teams: Arc<Teams>,
+    /// Opens references to secrets.
+    pub vault: Arc<Vault>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
     /// Counts.
@@ -124,7 +128,8 @@ impl Dispatcher {
         let _open = self.metrics.call_started();
         let started = tokio::time::Instant::now();
         let callback = self.callback(&claim);
-        let outcome = match self.prepare(&claim, callback.as_deref()).await {
+        let mut mask = Mask::default();
+        let outcome = match self.prepare(&claim, callback.as_deref(), &mut mask).await {
             Ok(request) => self.client.call_until(claim.task.team.0, request, give_up).await,
             Err(error) => Err(error),
         };
@@ -137,7 +142,7 @@ impl Dispatcher {
             None => (Event::Returned { attempt: number }, None),
             Some((answer, payload)) => {
                 let duration_ms = i64::try_from(took.as_millis()).unwrap_or(i64::MAX);
-                let payload = payload.map(|payload| hide_callback(payload, callback.as_deref()));
+                let payload = payload.map(|payload| hide_callback(mask.payload(payload), callback.as_deref()));
                 (Event::Answered { attempt: number, answer, duration_ms }, payload)
             }
         };
@@ -174,7 +179,12 @@ impl Dispatcher {
         Some(format!("{}{id}", self.callback_base))
     }
 
-    async fn prepare(&self, claim: &Claimed, callback: Option<&str>) -> Result<outbound::Request, CallError> {
+    async fn prepare(
+        &self,
+        claim: &Claimed,
+        callback: Option<&str>,
+        mask: &mut Mask,
+    ) -> Result<outbound::Request, CallError> {
         let request = &claim.request;
         let filled = |text: &str| match callback {
             Some(url) => placeholder::fill(text, url),
@@ -191,7 +201,9 @@ impl Dispatcher {
             warn!(%error, "The webhook secret of a team could not be read");
             CallError::NotSent("the request could not be signed".to_owned())
         })?;
-        let headers = request.headers.iter().map(|(name, value)| header(name, &filled(value)));
+        let opened = self.vault.fill(claim.task.team, &request.headers, &target).await.map_err(denied)?;
+        *mask = opened.mask;
+        let headers = opened.headers.into_iter().map(|(name, value)| header(&name, value, callback));
         Ok(outbound::Request {
             method: method(request.method),
             target,
@@ -212,11 +224,40 @@ fn own_headers(task: &Task) -> Vec<(HeaderName, HeaderValue)> {
     ]
 }
 
-fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), CallError> {
-    // Creation has checked both; a value may have become another one since, by the callback URL put in.
-    let refused = || CallError::ForbiddenRedirect(format!("the header {name} cannot be sent"));
-    let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| refused())?;
+/// A header of the request. Its value is forgotten with the request: it may be a secret.
+fn header(
+    name: &str,
+    value: Zeroizing<String>,
+    callback: Option<&str>,
+) -> Result<(HeaderName, HeaderValue), CallError> {
+    // Creation has checked both; a value may have become another one since, by what was put in.
+    let refused = || CallError::Forbidden(format!("the header {name} cannot be sent"));
+    let value = match callback {
+        Some(url) if value.contains(placeholder::CALLBACK_URL) => Zeroizing::new(placeholder::fill(&value, url)),
+        _ => value,
+    };
+    let mut value = HeaderValue::from_maybe_shared(Bytes::from_owner(Secret(value))).map_err(|_| refused())?;
+    value.set_sensitive(true);
     Ok((HeaderName::from_bytes(name.as_bytes()).map_err(|_| refused())?, value))
+}
+
+/// Bytes that are wiped when the last who shares them is done.
+struct Secret(Zeroizing<String>);
+
+impl AsRef<[u8]> for Secret {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+fn denied(denied: Denied) -> CallError {
+    match denied {
+        Denied::Store(error) => {
+            warn!(%error, "The vault could not be read");
+            CallError::NotSent("the vault could not be read".to_owned())
+        }
+        denied => CallError::Forbidden(denied.to_string()),
+    }
 }
 
 fn body(request: &Request) -> Option<&str> {

@@ -20,5 +20,6 @@ pub mod task;
 pub mod teams;
 pub mod telemetry;
 pub mod timers;
+pub mod vault;
 pub mod waiters;
 pub mod wire;

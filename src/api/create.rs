@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 use axum::body::Body;
 use axum::extract::{Extension, State};
 use axum::response::Response;
-use http::{HeaderMap, HeaderValue, Request as HttpRequest, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request as HttpRequest, StatusCode};
 use sha2::{Digest, Sha256};
 
 use super::answer::json;
@@ -32,10 +32,11 @@ pub async fn create(
     request: HttpRequest<Body>,
 ) -> Result<Response, Problem> {
     let (head, body) = request.into_parts();
-    check_content_type(&head.headers)?;
+    super::check_content_type(&head.headers)?;
     let key = idempotency_key(&head.headers)?;
     let text = body::read(body, &head.headers, api.limits.task_bytes, api.limits.body_time).await?;
     let asked = request::parse(&text, &api)?;
+    request::check_references(&api, team.id, &asked.request).await?;
     let idempotency = key.map(|key| Idempotency { key, body: Sha256::digest(&text).into() });
     let _creating = idempotency.map(|idempotency| Creating::begin(&api, team.id, idempotency.key)).transpose()?;
     store(&api, &team, asked, idempotency).await
@@ -55,6 +56,7 @@ pub async fn retry(
     }
     let request = Request { retry_of: Some(id), ..before.request };
     let host = request::host_of(&request, &api)?;
+    request::check_references(&api, team.id, &request).await?;
     store(&api, &team, Asked { request, host, policy: before.task.policy, priority: before.task.priority }, None).await
 }
 
@@ -101,17 +103,6 @@ fn answer(api: &Api, team: &Team, status: StatusCode, record: &TaskRecord) -> Re
     let callback_url = callback_id.as_ref().map(|id| format!("{}{id}", api.callback_base));
     let task = TaskView::of(record, team.uid).with_callback_id(callback_id.as_deref());
     json(status, &CreatedView { task, callback_url, signal_token })
-}
-
-fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
-    let Some(value) = headers.get(header::CONTENT_TYPE) else {
-        return Ok(());
-    };
-    let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
-    if essence.eq_ignore_ascii_case("application/json") {
-        return Ok(());
-    }
-    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Content-Type must be application/json"))
 }
 
 /// The SHA-256 of the idempotency key, if there is one.

@@ -11,6 +11,7 @@ mod operation;
 mod problem;
 mod signals;
 mod tasks;
+mod tokens;
 mod told;
 mod view;
 
@@ -21,7 +22,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use http::{HeaderMap, StatusCode};
 use ipnet::IpNet;
 use tokio_util::sync::CancellationToken;
@@ -35,6 +36,7 @@ use crate::store::Store;
 use crate::task::{EarlyCallbacks, TeamId};
 use crate::teams::Teams;
 use crate::telemetry::metrics::Metrics;
+use crate::vault::Vault;
 use crate::waiters::Waiters;
 pub use front::Front;
 use problem::Problem;
@@ -51,6 +53,8 @@ pub struct Api {
     pub keyring: Keyring,
     /// Knows whose key is whose.
     pub teams: Arc<Teams>,
+    /// Opens references to secrets.
+    pub vault: Arc<Vault>,
     /// Judges URLs and headers at creation.
     pub guard: Arc<Guard>,
     /// Wakes long polls.
@@ -109,6 +113,8 @@ pub fn service(api: Arc<Api>) -> Front {
         .route("/v1/tasks/{id}/webhook/resend", post(tasks::resend))
         .route("/v1/callbacks/{id}", post(callbacks::receive))
         .route("/v1/signals/{token}", post(signals::receive))
+        .route("/v1/tokens", get(tokens::list).post(tokens::create))
+        .route("/v1/tokens/{id}", delete(tokens::revoke))
         .route("/healthz", get(operation::healthz))
         .route("/readyz", get(operation::readyz))
         .route("/metrics", get(operation::metrics))
@@ -126,6 +132,18 @@ impl Api {
         let exempt = self.limits.exempt.iter().any(|net| net.contains(&address));
         (!exempt).then(|| bucket(address))
     }
+}
+
+/// A JSON body may say so or say nothing; anything else is another form.
+fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
+    let Some(value) = headers.get(http::header::CONTENT_TYPE) else {
+        return Ok(());
+    };
+    let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case("application/json") {
+        return Ok(());
+    }
+    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Content-Type must be application/json"))
 }
 
 /// A path's last segment as it was sent: percent-encoding is not undone, because no id needs it.

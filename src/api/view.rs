@@ -220,7 +220,6 @@ impl EventView {
         let view = Self { seq, at: crate::wire::iso(record.at), kind: record.entry.name(), body, ..Self::default() };
         match record.entry.clone() {
             Entry::Created | Entry::CallbackLate | Entry::SignalReceived | Entry::Progress => view,
-            Entry::CallbackReceived { error } => Self { error, ..view },
             Entry::PollFinished { poll, status_code, word, error, duration_ms, next_attempt_at } => Self {
                 attempt: Some(poll),
                 status_code,
@@ -243,7 +242,7 @@ impl EventView {
                 Self { attempt: Some(attempt), status_code, error, next_attempt_at: next_attempt_at.map(Iso), ..view }
             }
             Entry::Waiting { deadline } | Entry::Polling { deadline } => Self { deadline: Some(Iso(deadline)), ..view },
-            Entry::Ended { error, .. } => Self { error, ..view },
+            Entry::CallbackReceived { error } | Entry::Ended { error, .. } => Self { error, ..view },
         }
     }
 }

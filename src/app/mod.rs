@@ -18,7 +18,7 @@ use crate::admin::{Admin, Outcome};
 use crate::api::{self, Api};
 use crate::clock::Clock;
 use crate::config::{Config, Database, EarlyCallbacks, RateLimit, RateLimitCounts};
-use crate::credentials::{ApiKeySecret, Ids, Keyring};
+use crate::credentials::{ApiKeySecret, Ids, Keyring, key_file};
 use crate::deliver::Deliverer;
 use crate::dispatch::Dispatcher;
 use crate::guard::{AllowList, AllowTarget, Guard};
@@ -31,6 +31,7 @@ use crate::task;
 use crate::teams::Teams;
 use crate::telemetry::metrics::Metrics;
 use crate::timers::{Alarm, Retention, Timers};
+use crate::vault::Vault;
 use crate::waiters::Waiters;
 
 /// The team that everything belongs to until there are others.
@@ -131,6 +132,8 @@ pub async fn open(config: &Config, surroundings: &Surroundings) -> Result<Opened
         ids: Arc::new(Ids::new(surroundings.clock.clone())),
         clock: surroundings.clock.clone(),
         secret_grace: config.secret_grace,
+        key_file: config.secret_keys.is_none().then(|| key_file::beside(database)),
+        rotating: tokio::sync::Mutex::default(),
     });
     Ok(Opened { store, keyring, admin, database: database.clone(), hub })
 }
@@ -182,6 +185,7 @@ impl App {
             guard: guard.clone(),
             keyring: opened.keyring.clone(),
             teams: opened.admin.teams.clone(),
+            vault: vault(opened, &guard),
             clock: around.clock.clone(),
             metrics: opened.hub.metrics.clone(),
             wake: opened.hub.dispatch.clone(),
@@ -212,13 +216,15 @@ impl App {
 
     fn api(&self, config: &Config, around: &Surroundings, opened: &Opened) -> Result<Api, String> {
         let database = opened.database.clone();
+        let guard = Arc::new(guard(config)?);
         Ok(Api {
             store: opened.store.clone(),
             clock: around.clock.clone(),
             ids: Ids::new(around.clock.clone()),
             keyring: opened.keyring.clone(),
             teams: opened.admin.teams.clone(),
-            guard: Arc::new(guard(config)?),
+            vault: vault(opened, &guard),
+            guard,
             waiters: opened.hub.waiters.clone(),
             metrics: opened.hub.metrics.clone(),
             limits: api_limits(config),
@@ -269,6 +275,10 @@ async fn bootstrap(config: &Config, admin: &Admin) -> Result<Option<String>, Str
         Outcome::Key { key, .. } if given.is_none() => Ok(Some(key)),
         _ => Ok(None),
     }
+}
+
+fn vault(opened: &Opened, guard: &Arc<Guard>) -> Arc<Vault> {
+    Arc::new(Vault { store: opened.store.clone(), keyring: opened.keyring.clone(), guard: guard.clone() })
 }
 
 /// The guard that the configuration asks for.

@@ -1,4 +1,4 @@
-//! `asyncqueue team`, `key` and `backup`.
+//! `asyncqueue team`, `key`, `secret` and `backup`.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use crate::config::{self, FlagValues};
 
 /// The commands of this file.
 pub fn commands() -> Vec<Command> {
-    vec![team(), key(), backup()]
+    vec![team(), key(), secret(), backup()]
 }
 
 fn team() -> Command {
@@ -52,6 +52,16 @@ fn key() -> Command {
         .subcommand(with_store(
             Command::new("revoke").about("Stop a key from working").arg(value("ID", "The key's id, from key list")),
         ))
+}
+
+fn secret() -> Command {
+    Command::new("secret")
+        .about("The service's own secret, which seals the others")
+        .subcommand_required(true)
+        .subcommand(with_store(Command::new("rotate").about(
+            "Seal every secret anew, also while the service runs: with a new key where a file keeps it, else with the \
+             first key of ASYNCQUEUE_SECRET_KEY",
+        )))
 }
 
 fn backup() -> Command {
@@ -96,6 +106,7 @@ fn read<'a>(name: &str, matches: &'a ArgMatches) -> Result<(Act, &'a ArgMatches)
             let team = text(flags, "team");
             if verb == "rotate" { Act::RotateSecret { team } } else { Act::ShowSecret { team } }
         }
+        ("secret", _) => Act::RotateKey,
         (_, "create") => Act::CreateKey { team: text(flags, "team"), name: text(flags, "name") },
         (_, "list") => Act::ListKeys { team: text(flags, "team") },
         _ => Act::RevokeKey { id: text(flags, "ID") },
@@ -122,6 +133,13 @@ fn show(outcome: Outcome) -> Result<(), String> {
             if let Some(until) = old_until {
                 eprintln!("The secret before it signs too until {until}.");
             }
+        }
+        Outcome::Resealed { key_number, secrets, new_key } => {
+            println!("{secrets}");
+            let which = if new_key { "a new key" } else { "the current key" };
+            eprintln!(
+                "So many secrets were sealed anew with {which}, number {key_number}. Keep the older keys: callback ids open with them."
+            );
         }
         Outcome::Copied(path) => {
             println!("{}", path.display());

@@ -17,6 +17,28 @@ pub enum Kind {
     Callback,
     /// A signal token.
     Signal,
+    /// The token in an endpoint's URL; it opens to the endpoint's address.
+    Endpoint,
+}
+
+/// How many classes of credentials there are. The class travels inside the credential, in the six bits of a `UUIDv7`
+/// that are always the same, so that some things are known of a task before the store is asked.
+pub const CLASSES: u8 = 64;
+
+/// A task's id with a class in place of its version and variant bits (RFC 9562, 4.1 and 4.2). Class 0 changes nothing.
+fn classed(task: TaskId, class: u8) -> [u8; 16] {
+    let mut bytes = task.0.into_bytes();
+    bytes[6] ^= (class >> 2) << 4;
+    bytes[8] ^= (class & 3) << 6;
+    bytes
+}
+
+/// The id and the class that were put together.
+fn unclassed(mut bytes: [u8; 16]) -> (TaskId, u8) {
+    let class = (bytes[6] >> 4 ^ 7) << 2 | (bytes[8] >> 6 ^ 2);
+    bytes[6] = bytes[6] & 0x0f | 0x70;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    (TaskId(Uuid::from_bytes(bytes)), class)
 }
 
 /// The two keys of one kind of credential, ready to use.
@@ -32,28 +54,27 @@ impl Deriver {
     }
 
     /// The credential of a task: 64 lower-case hex characters.
-    pub fn derive(&self, task: TaskId) -> String {
-        encode(&self.bytes(task))
+    pub fn derive(&self, task: TaskId, class: u8) -> String {
+        encode(&self.bytes(&classed(task, class)))
     }
 
-    /// The task that a credential is for; none if it was not derived with these keys.
-    pub fn open(&self, credential: &[u8; 32]) -> Option<TaskId> {
+    /// The task that a credential is for, and its class; none if it was not derived with these keys.
+    pub fn open(&self, credential: &[u8; 32]) -> Option<(TaskId, u8)> {
         let (masked, r) = credential.split_at(16);
         let mask = first_half(&self.mask, r);
         let mut id = [0; 16];
         for (place, byte) in id.iter_mut().enumerate() {
             *byte = masked[place] ^ mask[place];
         }
-        let task = TaskId(Uuid::from_bytes(id));
-        let genuine: bool = self.bytes(task).ct_eq(credential).into();
-        genuine.then_some(task)
+        let genuine: bool = self.bytes(&id).ct_eq(credential).into();
+        genuine.then(|| unclassed(id))
     }
 
-    fn bytes(&self, task: TaskId) -> [u8; 32] {
-        let r = first_half(&self.id, task.0.as_bytes());
+    fn bytes(&self, id: &[u8; 16]) -> [u8; 32] {
+        let r = first_half(&self.id, id);
         let mask = first_half(&self.mask, &r);
         let mut bytes = [0; 32];
-        for (place, byte) in task.0.as_bytes().iter().enumerate() {
+        for (place, byte) in id.iter().enumerate() {
             bytes[place] = byte ^ mask[place];
         }
         bytes[16..].copy_from_slice(&r);
@@ -114,15 +135,17 @@ mod tests {
     #[test]
     fn a_credential_opens_to_its_task_and_stays_the_same() {
         let task = TaskId::from_parts(1_763_900_000_000, 77, 42);
-        let credential = deriver(1).derive(task);
-        assert_eq!(credential.len(), 64);
-        assert_eq!(credential, deriver(1).derive(task));
-        assert_eq!(deriver(1).open(&decode(&credential).unwrap()), Some(task));
+        for class in 0..CLASSES {
+            let credential = deriver(1).derive(task, class);
+            assert_eq!(credential.len(), 64);
+            assert_eq!(credential, deriver(1).derive(task, class));
+            assert_eq!(deriver(1).open(&decode(&credential).unwrap()), Some((task, class)));
+        }
     }
 
     #[test]
     fn no_changed_bit_passes() {
-        let credential = decode(&deriver(1).derive(TaskId::from_parts(1, 2, 3))).unwrap();
+        let credential = decode(&deriver(1).derive(TaskId::from_parts(1, 2, 3), 5)).unwrap();
         for bit in 0..256 {
             let mut changed = credential;
             changed[bit / 8] ^= 1 << (bit % 8);

@@ -1,5 +1,7 @@
 //! The service's secret, and the keys that are derived from it.
 
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hkdf::Hkdf;
@@ -29,9 +31,24 @@ impl SecretKeys {
         Self(vec![key])
     }
 
-    /// The current secret as text, to be kept in a private file.
+    /// All of them as text, to be kept in a private file.
     pub fn to_text(&self) -> Zeroizing<String> {
-        Zeroizing::new(STANDARD.encode(*self.0[0]))
+        let mut text = Zeroizing::new(String::new());
+        for (index, secret) in self.0.iter().enumerate() {
+            if index > 0 {
+                text.push(',');
+            }
+            STANDARD.encode_string(secret.as_slice(), &mut text);
+        }
+        text
+    }
+
+    /// These with a new current one; the ones before go on opening what they made.
+    #[must_use]
+    pub fn renewed(self) -> Self {
+        let Self(mut all) = Self::generate();
+        all.extend(self.0);
+        Self(all)
     }
 }
 
@@ -48,7 +65,9 @@ struct Keys {
     number: u32,
     callback: Deriver,
     signal: Deriver,
+    endpoint: Deriver,
     seal: Sealer,
+    vault: Sealer,
 }
 
 impl Keys {
@@ -58,7 +77,9 @@ impl Keys {
             number,
             callback: Deriver::new(&key("callback id"), &key("callback mask")),
             signal: Deriver::new(&key("signal id"), &key("signal mask")),
+            endpoint: Deriver::new(&key("endpoint id"), &key("endpoint mask")),
             seal: Sealer::new(&key("seal")),
+            vault: Sealer::new(&key("vault")),
         }
     }
 
@@ -66,6 +87,7 @@ impl Keys {
         match kind {
             Kind::Callback => &self.callback,
             Kind::Signal => &self.signal,
+            Kind::Endpoint => &self.endpoint,
         }
     }
 }
@@ -78,12 +100,15 @@ fn expand(secret: &[u8; SECRET_BYTES], label: &str) -> Zeroizing<[u8; 32]> {
     key
 }
 
-/// Every key that the service works with.
+/// Every key that the service works with. Clones share them, so that a new one holds everywhere at once.
 #[derive(Clone)]
 pub struct Keyring {
     /// The current one first.
-    keys: Vec<Keys>,
+    keys: Arc<RwLock<Vec<Keys>>>,
 }
+
+/// A sealed secret begins with the number of its key, so many bytes.
+const NUMBER: usize = 4;
 
 impl Keyring {
     /// Matches the secrets with those that the store knows by their check values, by number from 1.
@@ -112,24 +137,45 @@ impl Keyring {
             };
             keys.push(Keys::new(u32::try_from(number).unwrap_or(u32::MAX), secret));
         }
-        Ok((Self { keys }, added))
+        Ok((Self { keys: Arc::new(RwLock::new(keys)) }, added))
+    }
+
+    /// Takes over the keys of another ring, which knows all of this one's and perhaps a newer one.
+    pub fn renew(&self, renewed: &Self) {
+        let keys = renewed.keys().clone();
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+    }
+
+    fn keys(&self) -> RwLockReadGuard<'_, Vec<Keys>> {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The number of the secret that new credentials are made with.
     pub fn current(&self) -> u32 {
-        self.keys[0].number
+        self.keys()[0].number
     }
 
     /// A task's credential, made with the secret of this number; none if the service no longer has that one.
     pub fn derive(&self, kind: Kind, task: TaskId, number: u32) -> Option<String> {
-        let keys = self.keys.iter().find(|keys| keys.number == number)?;
-        Some(keys.deriver(kind).derive(task))
+        self.derive_classed(kind, task, 0, number)
+    }
+
+    /// A task's credential that carries a class, below [`CLASSES`](super::CLASSES).
+    pub fn derive_classed(&self, kind: Kind, task: TaskId, class: u8, number: u32) -> Option<String> {
+        let keys = self.keys();
+        let keys = keys.iter().find(|keys| keys.number == number)?;
+        Some(keys.deriver(kind).derive(task, class))
     }
 
     /// The task that a credential is for; none if this service did not make it.
     pub fn open(&self, kind: Kind, credential: &str) -> Option<TaskId> {
+        self.open_classed(kind, credential).map(|(task, _)| task)
+    }
+
+    /// The task that a credential is for, and the class it carries.
+    pub fn open_classed(&self, kind: Kind, credential: &str) -> Option<(TaskId, u8)> {
         let bytes = derived::decode(credential)?;
-        self.keys.iter().find_map(|keys| keys.deriver(kind).open(&bytes))
+        self.keys().iter().find_map(|keys| keys.deriver(kind).open(&bytes))
     }
 
     /// A new webhook secret: `whsec_` and base64 of 32 random bytes.
@@ -141,23 +187,51 @@ impl Keyring {
 
     /// Seals a team's webhook secret for the store.
     pub fn seal_webhook_secret(&self, team: TeamId, secret: &str) -> Vec<u8> {
-        let keys = &self.keys[0];
-        let sealed = keys.seal.seal(&webhook_owner(team), secret.as_bytes());
-        [keys.number.to_be_bytes().as_slice(), &sealed].concat()
+        self.seal(|keys| &keys.seal, &webhook_owner(team), secret)
     }
 
     /// Opens a team's sealed webhook secret; none if it was not sealed by this service for this team.
     pub fn open_webhook_secret(&self, team: TeamId, sealed: &[u8]) -> Option<Zeroizing<String>> {
-        let (number, sealed) = sealed.split_at_checked(4)?;
+        self.unseal(|keys| &keys.seal, &webhook_owner(team), sealed)
+    }
+
+    /// Seals a value of the vault for the store.
+    pub fn seal_token(&self, team: TeamId, id: &str, value: &str) -> Vec<u8> {
+        self.seal(|keys| &keys.vault, &token_owner(team, id), value)
+    }
+
+    /// Opens a sealed value of the vault; none if it was not sealed by this service for this token of this team.
+    pub fn open_token(&self, team: TeamId, id: &str, sealed: &[u8]) -> Option<Zeroizing<String>> {
+        self.unseal(|keys| &keys.vault, &token_owner(team, id), sealed)
+    }
+
+    /// Whether a seal was made with the current key.
+    pub fn is_current(&self, sealed: &[u8]) -> bool {
+        sealed.starts_with(&self.current().to_be_bytes())
+    }
+
+    fn seal(&self, sealer: impl Fn(&Keys) -> &Sealer, owner: &str, secret: &str) -> Vec<u8> {
+        let keys = self.keys();
+        let sealed = sealer(&keys[0]).seal(owner, secret.as_bytes());
+        [keys[0].number.to_be_bytes().as_slice(), &sealed].concat()
+    }
+
+    fn unseal(&self, sealer: impl Fn(&Keys) -> &Sealer, owner: &str, sealed: &[u8]) -> Option<Zeroizing<String>> {
+        let (number, sealed) = sealed.split_at_checked(NUMBER)?;
         let number = u32::from_be_bytes(number.try_into().ok()?);
-        let keys = self.keys.iter().find(|keys| keys.number == number)?;
-        let secret = keys.seal.open(&webhook_owner(team), sealed)?;
-        String::from_utf8(secret.to_vec()).ok().map(Zeroizing::new)
+        let keys = self.keys();
+        let keys = keys.iter().find(|keys| keys.number == number)?;
+        let secret = sealer(keys).open(owner, sealed)?;
+        std::str::from_utf8(&secret).ok().map(|secret| Zeroizing::new(secret.to_owned()))
     }
 }
 
 fn webhook_owner(team: TeamId) -> String {
     format!("webhook secret of team {}", team.0)
+}
+
+fn token_owner(team: TeamId, id: &str) -> String {
+    format!("vault token {id} of team {}", team.0)
 }
 
 #[cfg(test)]

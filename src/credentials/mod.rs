@@ -6,10 +6,11 @@
 mod api_key;
 mod derived;
 mod ids;
+pub mod key_file;
 mod keyring;
 mod seal;
 
 pub use api_key::{ApiKeySecret, hash_key};
-pub use derived::Kind;
+pub use derived::{CLASSES, Kind};
 pub use ids::Ids;
 pub use keyring::{Keyring, SECRET_BYTES, SecretKeys};

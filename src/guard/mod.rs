@@ -59,6 +59,15 @@ impl Guard {
         address::check(ip)
     }
 
+    /// Whether the operator has opened this target by name or address; most targets need no opening.
+    pub fn opens(&self, target: &Target) -> bool {
+        let port = target.port();
+        match target.literal() {
+            Some(ip) => self.allow.opens_address(ip, port),
+            None => self.allow.accepts_name(target.host(), port),
+        }
+    }
+
     fn check_host(&self, target: &Target) -> Result<(), Refused> {
         let port = target.port();
         port::check(port)?;

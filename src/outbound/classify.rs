@@ -68,7 +68,7 @@ fn failed(error: CallError, attempt: Attempt<'_>) -> task::Answer {
     let text = error.to_string();
     match error {
         CallError::Refused(_) => task::Answer::Forbidden { error: format!("Target refused: {text}") },
-        CallError::ForbiddenRedirect(_) => task::Answer::Forbidden { error: text },
+        CallError::ForbiddenRedirect(_) | CallError::Forbidden(_) => task::Answer::Forbidden { error: text },
         CallError::NotSent(_) => task::Answer::NotSent { error: format!("Network error: {text}") },
         CallError::Broken(_) => task::Answer::Unknown { error: format!("Network error: {text}") },
         CallError::TimedOut { sent: false } => task::Answer::NotSent { error: timed_out(attempt.timeout_ms) },

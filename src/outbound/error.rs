@@ -19,6 +19,9 @@ pub enum CallError {
     /// A redirect that is not followed. Trying again is pointless.
     #[error("Forbidden redirect: {0}")]
     ForbiddenRedirect(String),
+    /// The call must not be made as it is. Trying again is pointless.
+    #[error("{0}")]
+    Forbidden(String),
     /// A network error, and certainly no byte of the request was written.
     #[error("{0}")]
     NotSent(String),
@@ -46,6 +49,7 @@ pub enum CallError {
         limit: usize,
     },
 }
+
 /// The first cause of type `E` below `error`, also inside I/O errors, which hide theirs.
 pub(super) fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
     let mut next = Some(error);

@@ -216,7 +216,6 @@ fn store_entry(entry: &Entry) -> StoredEntry {
         Entry::Created | Entry::CallbackLate | Entry::SignalReceived | Entry::Progress => {
             StoredEntry { kind, ..StoredEntry::default() }
         }
-        Entry::CallbackReceived { error } => StoredEntry { kind, error, ..StoredEntry::default() },
         Entry::PollFinished { poll, status_code, word, error, duration_ms, next_attempt_at } => StoredEntry {
             kind,
             attempt: Some(poll),
@@ -248,7 +247,9 @@ fn store_entry(entry: &Entry) -> StoredEntry {
         Entry::Waiting { deadline } | Entry::Polling { deadline } => {
             StoredEntry { kind, when: Some(deadline.0), ..StoredEntry::default() }
         }
-        Entry::Ended { error, .. } => StoredEntry { kind, error, ..StoredEntry::default() },
+        Entry::CallbackReceived { error } | Entry::Ended { error, .. } => {
+            StoredEntry { kind, error, ..StoredEntry::default() }
+        }
     }
 }
 

@@ -10,4 +10,5 @@ mod reading;
 mod signals;
 mod ssrf;
 mod support;
+mod vault;
 mod webhooks;

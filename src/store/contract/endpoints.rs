@@ -56,7 +56,7 @@ pub async fn an_endpoint_is_its_teams_own(store: &dyn Store) {
     let endpoint = endpoint(own, 1);
     store.create_endpoint(endpoint.clone()).await.unwrap();
     assert!(matches!(store.create_endpoint(endpoint.clone()).await, Err(StoreError::Taken)));
-    assert_eq!(store.endpoints(own).await.unwrap(), [endpoint.clone()]);
+    assert_eq!(store.endpoints(own).await.unwrap(), std::slice::from_ref(&endpoint));
     assert_eq!(store.endpoints(other).await.unwrap(), []);
     assert!(is_missing(&store.delete_endpoint(other, endpoint.uid).await));
     assert!(is_missing(&store.rotate_endpoint(other, endpoint.uid, Uuid::from_u128(5), 1).await));

@@ -1,0 +1,174 @@
+//! The vault: what goes in reaches the target, and nobody else ever sees it (T24, T36, T37).
+
+use asyncqueue::admin::{Act, Outcome};
+use serde_json::{Value, json};
+
+use crate::support::{KEY, Reply, Service, Target};
+
+const CANARY: &str = "sk-canary-0123456789abcdef";
+
+async fn post(service: &Service, key: &str, path: &str, body: &Value) -> crate::support::Answer {
+    service.send("POST", path, &[("x-api-key", key)], Some(&body.to_string())).await
+}
+
+/// Puts a value into the vault; answers its reference.
+async fn token(service: &Service, more: Value) -> String {
+    let mut body = json!({"name": "a key", "value": CANARY});
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let answer = post(service, KEY, "/v1/tokens", &body).await.expect(201);
+    answer.json()["token"]["id"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_token_is_made_listed_and_revoked() {
+    let service = Service::start().await;
+    let answer = post(&service, KEY, "/v1/tokens", &json!({"name": "n", "value": CANARY})).await.expect(201);
+    let made = answer.json()["token"].clone();
+    let keys: Vec<_> = made.as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["createdAt", "id", "name"]);
+    let id = made["id"].as_str().unwrap();
+    assert!(id.starts_with("tok_"));
+    let list = service.ask("GET", "/v1/tokens").await.expect(200);
+    assert_eq!(list.json(), json!({"tokens": [made]}));
+    assert!(!list.text().contains(CANARY));
+    let revoked = service.ask("DELETE", &format!("/v1/tokens/{id}")).await.expect(200).json()["token"].clone();
+    assert_eq!((&revoked["id"], &revoked["name"]), (&made["id"], &made["name"]));
+    assert!(revoked["revokedAt"].is_string());
+    let again = service.ask("DELETE", &format!("/v1/tokens/{id}")).await.expect(404);
+    assert_eq!(again.json(), json!({"error": "Token not found"}));
+    assert_eq!(service.ask("GET", "/v1/tokens").await.json(), json!({"tokens": []}));
+}
+
+#[tokio::test]
+async fn a_reference_is_replaced_whole_at_each_attempt_and_masked_where_it_is_echoed() {
+    let service = Service::start().await;
+    let target = Target::start(|seen, number| {
+        let key = seen.header("authorization").unwrap_or_default().to_owned();
+        let status = if number == 1 { 500 } else { 200 };
+        Reply::with(status, &[("x-echo", &key)], &format!("{{\"you sent\":\"{key}\"}}"))
+    })
+    .await;
+    let reference = token(&service, json!({"allowedHosts": ["127.0.0.1"]})).await;
+    let body = json!({"targetUrl": target.url("/"), "headers": {"Authorization": reference}});
+    let created = service.create(&body).await;
+    assert_eq!(created.json["task"]["headers"]["Authorization"], reference);
+    let task = service.becomes(&created.id, "completed").await;
+    for seen in target.seen() {
+        assert_eq!(seen.header("authorization"), Some(CANARY));
+    }
+    assert_eq!(target.count(), 2);
+    assert_eq!(task["result"]["body"], "{\"you sent\":\"***\"}");
+    assert_eq!(task["result"]["headers"]["x-echo"], "***");
+    let events = format!("{:?}", service.events(&created.id).await);
+    assert!(!events.contains(CANARY) && !task.to_string().contains(CANARY));
+}
+
+#[tokio::test]
+async fn a_reference_must_be_the_teams_own_and_alive() {
+    let (service, target) = (Service::start().await, Target::ok().await);
+    let other = service.another_team("other").await;
+    let reference = token(&service, json!({})).await;
+    let body = json!({"targetUrl": target.url("/"), "headers": {"X-Key": reference}});
+    let refusal = format!("Token not found: {reference}");
+    let foreign = post(&service, &other, "/v1/tasks", &body).await.expect(400);
+    assert_eq!(foreign.json()["error"], refusal);
+    let hidden = service.send("DELETE", &format!("/v1/tokens/{reference}"), &[("x-api-key", &other)], None).await;
+    hidden.expect(404);
+    service.ask("DELETE", &format!("/v1/tokens/{reference}")).await.expect(200);
+    let revoked = service.try_create(&body.to_string()).await.expect(400);
+    assert_eq!(revoked.json()["error"], refusal);
+    let unknown = json!({"targetUrl": target.url("/"), "headers": {"X-Key": "tok_nope"}});
+    let unknown = service.try_create(&unknown.to_string()).await.expect(400);
+    assert_eq!(unknown.json()["error"], "Token not found: tok_nope");
+    assert_eq!(target.count(), 0);
+}
+
+#[tokio::test]
+async fn a_token_revoked_later_fails_the_task_before_anything_is_sent() {
+    let (service, target) = (Service::start().await, Target::ok().await);
+    let reference = token(&service, json!({})).await;
+    let at =
+        asyncqueue::wire::iso(asyncqueue::task::Timestamp(asyncqueue::clock::Clock::now(&*service.clock).0 + 600_000));
+    let body = json!({"targetUrl": target.url("/"), "headers": {"K": reference}, "delayUntil": at, "maxRetries": 3});
+    let created = service.create(&body).await;
+    service.ask("DELETE", &format!("/v1/tokens/{reference}")).await.expect(200);
+    service.clock.advance(601);
+    let task = service.becomes(&created.id, "failed").await;
+    assert_eq!((&task["error"], &task["retryCount"]), (&json!(format!("Token not found: {reference}")), &json!(0)));
+    assert_eq!(target.count(), 0);
+}
+
+#[tokio::test]
+async fn a_token_goes_to_its_hosts_only_and_one_for_verifying_to_none() {
+    let (service, target) = (Service::start().await, Target::ok().await);
+    for (more, why) in [
+        (json!({"allowedHosts": ["api.example.com", "*.example.org"]}), "must not be sent to 127.0.0.1"),
+        (json!({"use": "verify"}), "is for verifying only and is never sent"),
+    ] {
+        let reference = token(&service, more).await;
+        let body = json!({"targetUrl": target.url("/"), "headers": {"K": reference}});
+        let refused = service.try_create(&body.to_string()).await.expect(400);
+        assert_eq!(refused.json()["error"], format!("{reference} {why}"));
+    }
+    let named = token(&service, json!({"allowedHosts": ["plain.example"]})).await;
+    let body = json!({"targetUrl": "http://plain.example/", "headers": {"K": named}});
+    let refused = service.try_create(&body.to_string()).await.expect(400);
+    assert_eq!(refused.json()["error"], format!("{named} must be sent over https only"));
+    assert_eq!(target.count(), 0);
+}
+
+#[tokio::test]
+async fn a_redirect_to_another_origin_takes_no_secret_along() {
+    let (service, thief) = (Service::start().await, Target::ok().await);
+    let to = thief.url("/");
+    let target = Target::start(move |_, _| Reply::with(302, &[("location", &to)], "")).await;
+    let reference = token(&service, json!({})).await;
+    let created = service.create(&json!({"targetUrl": target.url("/"), "headers": {"X-Key": reference}})).await;
+    service.becomes(&created.id, "completed").await;
+    assert_eq!(target.request(1).await.header("x-key"), Some(CANARY));
+    let stolen = thief.request(1).await;
+    assert!(stolen.headers.iter().all(|(_, value)| !value.contains(CANARY)), "{:?}", stolen.headers);
+}
+
+#[tokio::test]
+async fn the_secret_key_is_rotated_while_tasks_wait_and_tokens_work() {
+    let (service, target) = (Service::start().await, Target::ok().await);
+    let reference = token(&service, json!({})).await;
+    let body = json!({
+        "targetUrl": target.url("/"), "waitForSignal": true, "maxWaitTime": 600, "headers": {"K": reference}
+    });
+    let before = service.create(&body).await;
+    service.becomes(&before.id, "waiting").await;
+    let secret = service.secret().await;
+    let file = service.folder.0.join("store.db.key");
+    let held = std::fs::read_to_string(&file).unwrap();
+    let outcome = service.act(Act::RotateKey).await;
+    assert_eq!(outcome, Outcome::Resealed { key_number: 2, secrets: 2, new_key: true });
+    let keys = std::fs::read_to_string(&file).unwrap();
+    assert!(keys.trim().ends_with(held.trim()) && keys.len() > held.len());
+    assert_eq!(service.secret().await, secret);
+    let after = service.create(&body).await;
+    service.becomes(&after.id, "waiting").await;
+    let service = service.restart(&[]).await;
+    for task in [&before, &after] {
+        service.post(&task.callback_path(), "{}").await.expect(200);
+    }
+    assert_eq!(target.count(), 2);
+    assert!(target.seen().iter().all(|seen| seen.header("k") == Some(CANARY)));
+}
+
+#[tokio::test]
+async fn no_file_holds_a_value_in_the_clear() {
+    let (service, target) = (Service::start().await, Target::ok().await);
+    let reference = token(&service, json!({})).await;
+    let created = service.create(&json!({"targetUrl": target.url("/"), "headers": {"K": reference}})).await;
+    service.becomes(&created.id, "completed").await;
+    let mut looked_at = 0;
+    for entry in std::fs::read_dir(&service.folder.0).unwrap() {
+        let path = entry.unwrap().path();
+        let Ok(bytes) = std::fs::read(&path) else { continue };
+        looked_at += bytes.len();
+        assert!(memchr::memmem::find(&bytes, CANARY.as_bytes()).is_none(), "{}", path.display());
+    }
+    assert!(looked_at > 10_000, "the database was read");
+}
