@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
-use memchr::memmem;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -17,10 +16,11 @@ use zeroize::Zeroizing;
 
 use crate::clock::Clock;
 use crate::credentials::{Keyring, Kind};
+use crate::follow;
 use crate::guard::Guard;
-use crate::outbound::{self, Attempt, CallError, Client, Signer, classify};
+use crate::outbound::{self, Attempt, CallError, Client, Signer, classify, secret_header};
 use crate::store::{Capacity, Claimed, HostId, Store, StoreError};
-use crate::task::{Event, Method, Payload, Request, Status, Task, Timestamp, placeholder};
+use crate::task::{self, Event, Method, Payload, Request, Status, Task, Timestamp, placeholder};
 use crate::teams::Teams;
 use crate::telemetry::metrics::{AttemptOutcome, Metrics};
 use crate::vault::{Denied, Mask, Vault};
@@ -140,9 +140,12 @@ impl Dispatcher {
         let judged = classify(outcome, attempt);
         let (event, payload) = match judged {
             None => (Event::Returned { attempt: number }, None),
-            Some((answer, payload)) => {
+            Some((mut answer, payload)) => {
+                if let (task::Answer::Accepted { job, .. }, Some(payload)) = (&mut answer, &payload) {
+                    *job = follow::job(&claim.request.follow, payload);
+                }
                 let duration_ms = i64::try_from(took.as_millis()).unwrap_or(i64::MAX);
-                let payload = payload.map(|payload| hide_callback(mask.payload(payload), callback.as_deref()));
+                let payload = payload.map(|payload| hidden(mask.payload(payload), callback.as_deref()));
                 (Event::Answered { attempt: number, answer, duration_ms }, payload)
             }
         };
@@ -175,8 +178,31 @@ impl Dispatcher {
         if !claim.task.policy.callback {
             return None;
         }
-        let id = self.keyring.derive(Kind::Callback, claim.task.id, claim.key_number)?;
+        let class = follow::class(&claim.request.follow);
+        let id = self.keyring.derive_classed(Kind::Callback, claim.task.id, class, claim.key_number)?;
         Some(format!("{}{id}", self.callback_base))
+    }
+
+    /// Where to call and what to send, with the callback URL wherever it belongs.
+    async fn address(&self, claim: &Claimed, callback: Option<&str>) -> Result<(String, Option<String>), CallError> {
+        let request = &claim.request;
+        let Some(callback) = callback else {
+            return Ok((request.target_url.clone(), body(request).map(str::to_owned)));
+        };
+        let url = placeholder::fill_url(&request.target_url, callback);
+        let body = body(request).map(|body| placeholder::fill(body, callback));
+        let template = follow::template(&request.follow).filter(|_| request.follow.use_callback);
+        let Some(template) = template else { return Ok((url, body)) };
+        let tells = template.callback().is_some_and(|callback| callback.passing.tells_secret());
+        let secret = match request.follow.callback_secret.as_deref().filter(|_| tells) {
+            Some(id) => Some(self.vault.verifier(claim.task.team, id).await.map_err(denied)?),
+            None => None,
+        };
+        let outgoing = follow::outgoing(request, &url, body.as_deref());
+        let secret = secret.as_ref().map(|secret| secret.as_str());
+        let passed =
+            template.pass(outgoing, callback, secret).map_err(|error| CallError::Forbidden(error.to_string()))?;
+        Ok((passed.url, passed.body))
     }
 
     async fn prepare(
@@ -186,14 +212,7 @@ impl Dispatcher {
         mask: &mut Mask,
     ) -> Result<outbound::Request, CallError> {
         let request = &claim.request;
-        let filled = |text: &str| match callback {
-            Some(url) => placeholder::fill(text, url),
-            None => text.to_owned(),
-        };
-        let url = match callback {
-            Some(callback) => placeholder::fill_url(&request.target_url, callback),
-            None => request.target_url.clone(),
-        };
+        let (url, body) = self.address(claim, callback).await?;
         let target = self.guard.check_url(&url).map_err(CallError::Refused)?;
         let now = self.clock.now();
         let secrets = self.teams.secrets(claim.task.team, now).await;
@@ -203,16 +222,29 @@ impl Dispatcher {
         })?;
         let opened = self.vault.fill(claim.task.team, &request.headers, &target).await.map_err(denied)?;
         *mask = opened.mask;
-        let headers = opened.headers.into_iter().map(|(name, value)| header(&name, value, callback));
+        let headers = opened.headers.into_iter().map(|(name, value)| match callback {
+            Some(url) if value.contains(placeholder::CALLBACK_URL) => {
+                secret_header(&name, Zeroizing::new(placeholder::fill(&value, url)))
+            }
+            _ => secret_header(&name, value),
+        });
         Ok(outbound::Request {
             method: method(request.method),
             target,
             headers: headers.collect::<Result<_, _>>()?,
-            body: body(request).map(|body| Bytes::from(filled(body))),
+            body: body.map(Bytes::from),
             timeout: Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or_default()),
             own: own_headers(&claim.task),
             signer: Some(Signer { secrets, at: now, standard_webhooks_id: None }),
         })
+    }
+}
+
+/// An answer that echoes the callback URL is kept with the placeholder: the database alone gives no callback id away.
+fn hidden(payload: Payload, callback: Option<&str>) -> Payload {
+    match callback {
+        Some(url) => placeholder::hide(payload, url),
+        None => payload,
     }
 }
 
@@ -222,32 +254,6 @@ fn own_headers(task: &Task) -> Vec<(HeaderName, HeaderValue)> {
         (HeaderName::from_static("x-asyncqueue-task-id"), id),
         (HeaderName::from_static("x-asyncqueue-attempt"), HeaderValue::from(task.attempt)),
     ]
-}
-
-/// A header of the request. Its value is forgotten with the request: it may be a secret.
-fn header(
-    name: &str,
-    value: Zeroizing<String>,
-    callback: Option<&str>,
-) -> Result<(HeaderName, HeaderValue), CallError> {
-    // Creation has checked both; a value may have become another one since, by what was put in.
-    let refused = || CallError::Forbidden(format!("the header {name} cannot be sent"));
-    let value = match callback {
-        Some(url) if value.contains(placeholder::CALLBACK_URL) => Zeroizing::new(placeholder::fill(&value, url)),
-        _ => value,
-    };
-    let mut value = HeaderValue::from_maybe_shared(Bytes::from_owner(Secret(value))).map_err(|_| refused())?;
-    value.set_sensitive(true);
-    Ok((HeaderName::from_bytes(name.as_bytes()).map_err(|_| refused())?, value))
-}
-
-/// Bytes that are wiped when the last who shares them is done.
-struct Secret(Zeroizing<String>);
-
-impl AsRef<[u8]> for Secret {
-    fn as_ref(&self) -> &[u8] {
-        self.0.as_bytes()
-    }
 }
 
 fn denied(denied: Denied) -> CallError {
@@ -271,37 +277,6 @@ fn method(method: Method) -> http::Method {
         Method::Put => http::Method::PUT,
         Method::Delete => http::Method::DELETE,
     }
-}
-
-/// An answer that echoes the callback URL is kept with the placeholder: the database alone gives no callback id away.
-fn hide_callback(mut payload: Payload, callback: Option<&str>) -> Payload {
-    let Some(url) = callback else { return payload };
-    let Some((_, id)) = url.rsplit_once('/') else {
-        return payload;
-    };
-    if memmem::find(&payload.body, id.as_bytes()).is_some() {
-        let plain = replace(&payload.body, url.as_bytes(), placeholder::CALLBACK_URL.as_bytes());
-        // Escaped slashes, percent-encoding or the bare id: whatever spelling is left loses the id.
-        payload.body = Bytes::from(replace(&plain, id.as_bytes(), b"{asyncqueue_callback_id}"));
-    }
-    for (_, value) in &mut payload.headers {
-        if value.contains(id) {
-            *value = value.replace(url, placeholder::CALLBACK_URL).replace(id, "{asyncqueue_callback_id}");
-        }
-    }
-    payload
-}
-
-fn replace(text: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
-    let mut replaced = Vec::with_capacity(text.len());
-    let mut rest = 0;
-    for at in memmem::find_iter(text, from) {
-        replaced.extend_from_slice(&text[rest..at]);
-        replaced.extend_from_slice(to);
-        rest = at + from.len();
-    }
-    replaced.extend_from_slice(&text[rest..]);
-    replaced
 }
 
 fn outcome_of(event: &Event, task: &Task) -> AttemptOutcome {
@@ -353,29 +328,5 @@ impl InFlight {
             }
         }
         self.crowded.load(Ordering::SeqCst)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_echoed_callback_url_is_kept_as_the_placeholder() {
-        let id = "ab".repeat(32);
-        let url = format!("http://q.example/v1/callbacks/{id}");
-        let escaped = url.replace('/', "\\/");
-        let body = format!("{{\"a\":\"{url}\",\"b\":\"{escaped}\",\"c\":\"{id}\"}}");
-        let hidden = hide_callback(Payload::told(Bytes::from(body)), Some(&url));
-        let text = String::from_utf8(hidden.body.to_vec()).unwrap();
-        assert!(!text.contains(&id), "{text}");
-        assert!(text.starts_with("{\"a\":\"{asyncqueue_callback_url}\""), "{text}");
-    }
-
-    #[test]
-    fn binary_answers_without_the_id_are_left_alone() {
-        let body = Bytes::from_static(&[0, 255, 10]);
-        let url = format!("http://q.example/v1/callbacks/{}", "ab".repeat(32));
-        assert_eq!(hide_callback(Payload::told(body.clone()), Some(&url)).body, body);
     }
 }

@@ -47,6 +47,21 @@ impl Alarm {
             self.wake.notify_one();
         }
     }
+
+    /// From here on every new one wakes the loop.
+    pub fn forget(&self) {
+        self.next.store(i64::MAX, Ordering::Release);
+    }
+
+    /// Sleeps until `next`, or an earlier one that is set meanwhile; `longest` at most.
+    pub async fn sleep_until(&self, next: Option<Timestamp>, clock: &dyn Clock, longest: Duration) {
+        self.next.fetch_min(next.map_or(i64::MAX, |at| at.0), Ordering::AcqRel);
+        let sleep = next.map_or(longest, |at| at.after(clock.now()).min(longest));
+        tokio::select! {
+            () = tokio::time::sleep(sleep) => {}
+            () = self.wake.notified() => {}
+        }
+    }
 }
 
 /// Fires timers.

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use crate::credentials::Keyring;
 use crate::guard::{Guard, Target};
 use crate::store::{Store, StoreError, Token};
-use crate::task::{Payload, TeamId};
+use crate::task::{Payload, TeamId, placeholder};
 
 /// What a reference begins with.
 pub const PREFIX: &str = "tok_";
@@ -168,7 +168,7 @@ impl Mask {
     pub fn payload(&self, mut payload: Payload) -> Payload {
         for value in &self.0 {
             if memmem::find(&payload.body, value.as_bytes()).is_some() {
-                payload.body = Bytes::from(replaced(&payload.body, value.as_bytes()));
+                payload.body = Bytes::from(placeholder::replace(&payload.body, value.as_bytes(), MASK.as_bytes()));
             }
         }
         for (_, value) in &mut payload.headers {
@@ -176,18 +176,6 @@ impl Mask {
         }
         payload
     }
-}
-
-fn replaced(body: &[u8], value: &[u8]) -> Vec<u8> {
-    let mut masked = Vec::with_capacity(body.len());
-    let mut rest = 0;
-    for at in memmem::find_iter(body, value) {
-        masked.extend_from_slice(&body[rest..at]);
-        masked.extend_from_slice(MASK.as_bytes());
-        rest = at + value.len();
-    }
-    masked.extend_from_slice(&body[rest..]);
-    masked
 }
 
 #[cfg(test)]

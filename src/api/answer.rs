@@ -9,7 +9,12 @@ use serde::Serialize;
 pub fn json(status: StatusCode, value: &impl Serialize) -> Response {
     let mut text = Vec::with_capacity(1024);
     serde_json::to_writer(&mut text, value).expect("plain data is always JSON");
-    let mut response = Response::new(Body::from(text));
+    raw_json(status, text)
+}
+
+/// The same with a text that is JSON already.
+pub fn raw_json(status: StatusCode, text: impl Into<Body>) -> Response {
+    let mut response = Response::new(text.into());
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -2,27 +2,33 @@
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::response::Response;
-use http::{HeaderMap, Request, StatusCode};
+use axum::response::{IntoResponse, Response};
+use http::request::Parts;
+use http::{Method, Request, StatusCode};
 
 use super::compact::compact;
 use super::problem::Problem;
 use super::told::{Words, settle};
-use super::{Api, Shared, last_segment};
+use super::{Api, Shared, last_segment, ruled};
 use crate::credentials::Kind;
+use crate::follow;
 use crate::net::{Peer, body};
-use crate::task::{CallbackVerdict, Event, TaskId};
+use crate::task::{CallbackVerdict, Event, Payload, TaskId};
 
 const WORDS: Words = Words { gone: "Invalid or expired callback ID" };
 
 /// Resolves the task that the id was given out for.
 pub async fn receive(State(api): State<Shared>, request: Request<Body>) -> Response {
     let (head, body) = request.into_parts();
+    let opened = api.keyring.open_classed(Kind::Callback, last_segment(head.uri.path()));
+    if head.method != Method::POST && !matches!(opened, Some((_, follow::RULED))) {
+        return Problem::post_only().into_response();
+    }
     let source = api.source(head.extensions.get::<Peer>(), &head.headers);
     let response = match api.admit(&api.callback_log, source) {
         Err(problem) => settle(Err(problem)),
         Ok(()) => {
-            let response = settle(resolve(&api, last_segment(head.uri.path()), &head.headers, body).await);
+            let response = settle(resolve(&api, opened, &head, body).await);
             api.count_refused(&api.callback_log, source, response.status());
             response
         }
@@ -31,15 +37,19 @@ pub async fn receive(State(api): State<Shared>, request: Request<Body>) -> Respo
     response
 }
 
-async fn resolve(api: &Api, id: &str, headers: &HeaderMap, body: Body) -> Result<Response, Problem> {
-    let task = api.keyring.open(Kind::Callback, id).ok_or_else(|| WORDS.gone())?;
+async fn resolve(api: &Api, opened: Option<(TaskId, u8)>, head: &Parts, body: Body) -> Result<Response, Problem> {
+    let (task, class) = opened.ok_or_else(|| WORDS.gone())?;
+    if class == follow::RULED {
+        let url = format!("{}{}", api.callback_base, last_segment(head.uri.path()));
+        return ruled::resolve(api, task, head, body, &url, &WORDS).await;
+    }
     let event = Event::Callback { verdict: CallbackVerdict::Done, early: api.limits.early };
-    let text = match body::read(body, headers, api.limits.callback_bytes, api.limits.body_time).await {
+    let text = match body::read(body, &head.headers, api.limits.callback_bytes, api.limits.body_time).await {
         Ok(text) => text,
         Err(error) => return Err(fault(api, task, &event, error.into()).await),
     };
     match compact(&text) {
-        Some(body) => api.tell(task, event, Some(body), &WORDS).await,
+        Some(body) => api.tell(task, event, Some(Payload::told(body)), &WORDS).await,
         None => {
             let invalid = Problem::new(StatusCode::BAD_REQUEST, "Request body must be valid JSON");
             Err(fault(api, task, &event, invalid).await)

@@ -14,10 +14,12 @@ use super::problem::Problem;
 use super::view::{CreatedView, TaskView};
 use super::{Api, Shared, tasks};
 use crate::credentials::Kind;
+use crate::follow;
 use crate::net::body;
 use crate::store::{Created, HostId, Idempotency, NewTask, StoreError, TaskRecord, Team};
 use crate::task::{Request, Task, TaskId, TeamId};
 
+mod following;
 mod request;
 
 use request::Asked;
@@ -98,7 +100,11 @@ async fn replay(api: &Api, team: &Team, id: TaskId) -> Result<Response, Problem>
 fn answer(api: &Api, team: &Team, status: StatusCode, record: &TaskRecord) -> Response {
     let credential =
         |wanted: bool, kind| wanted.then(|| api.keyring.derive(kind, record.task.id, record.key_number)).flatten();
-    let callback_id = credential(record.task.policy.callback, Kind::Callback);
+    let callback_id = record.task.policy.callback.then(|| {
+        let class = follow::class(&record.request.follow);
+        api.keyring.derive_classed(Kind::Callback, record.task.id, class, record.key_number)
+    });
+    let callback_id = callback_id.flatten();
     let signal_token = credential(record.task.policy.signal, Kind::Signal);
     let callback_url = callback_id.as_ref().map(|id| format!("{}{id}", api.callback_base));
     let task = TaskView::of(record, team.uid).with_callback_id(callback_id.as_deref());

@@ -5,11 +5,15 @@ mod auth;
 mod callbacks;
 mod compact;
 mod create;
+mod endpoints;
 mod fields;
 mod front;
 mod operation;
 mod problem;
+mod providers;
+mod ruled;
 mod signals;
+mod signature;
 mod tasks;
 mod tokens;
 mod told;
@@ -22,18 +26,20 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::{any, delete, get, post};
 use http::{HeaderMap, StatusCode};
 use ipnet::IpNet;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::credentials::{Ids, Keyring};
 use crate::guard::Guard;
+use crate::keysets::KeySets;
 use crate::net::limit::{SlidingLog, TeamWindow};
 use crate::net::{Peer, bucket, client_address};
 use crate::store::Store;
-use crate::task::{EarlyCallbacks, TeamId};
+use crate::task::{EarlyCallbacks, TaskId, TeamId};
 use crate::teams::Teams;
 use crate::telemetry::metrics::Metrics;
 use crate::vault::Vault;
@@ -55,6 +61,8 @@ pub struct Api {
     pub teams: Arc<Teams>,
     /// Opens references to secrets.
     pub vault: Arc<Vault>,
+    /// Providers' public keys.
+    pub keysets: Arc<KeySets>,
     /// Judges URLs and headers at creation.
     pub guard: Arc<Guard>,
     /// Wakes long polls.
@@ -73,6 +81,8 @@ pub struct Api {
     pub team_window: TeamWindow,
     /// Creations with an idempotency key that are under way.
     pub creating: Mutex<HashSet<(TeamId, [u8; 32])>>,
+    /// Is told of cancelled tasks whose provider may be told too.
+    pub cancelled: mpsc::Sender<TaskId>,
     /// Set once the service stops: it is no longer ready, and holds no request any longer.
     pub stopping: CancellationToken,
     /// How long the database's log is now, bytes.
@@ -111,8 +121,13 @@ pub fn service(api: Arc<Api>) -> Front {
         .route("/v1/tasks/{id}/events", get(tasks::events))
         .route("/v1/tasks/{id}/retry", post(create::retry))
         .route("/v1/tasks/{id}/webhook/resend", post(tasks::resend))
-        .route("/v1/callbacks/{id}", post(callbacks::receive))
+        .route("/v1/callbacks/{id}", any(callbacks::receive))
         .route("/v1/signals/{token}", post(signals::receive))
+        .route("/v1/callbacks/endpoints/{token}", any(endpoints::receive))
+        .route("/v1/endpoints", get(endpoints::list).post(endpoints::create))
+        .route("/v1/endpoints/{id}", delete(endpoints::delete))
+        .route("/v1/endpoints/{id}/rotate", post(endpoints::rotate))
+        .route("/v1/providers", get(providers::list))
         .route("/v1/tokens", get(tokens::list).post(tokens::create))
         .route("/v1/tokens/{id}", delete(tokens::revoke))
         .route("/healthz", get(operation::healthz))
@@ -154,11 +169,5 @@ fn last_segment(path: &str) -> &str {
 impl IntoResponse for crate::net::body::BodyError {
     fn into_response(self) -> Response {
         Problem::from(self).into_response()
-    }
-}
-
-impl From<crate::net::body::BodyError> for Problem {
-    fn from(error: crate::net::body::BodyError) -> Self {
-        Self::new(error.status(), error.to_string())
     }
 }

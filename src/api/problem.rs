@@ -14,6 +14,7 @@ pub struct Problem {
     error: String,
     details: Vec<Detail>,
     retry_after: Option<u32>,
+    allow: Option<&'static str>,
 }
 
 /// One invalid field.
@@ -35,7 +36,7 @@ struct Body<'a> {
 impl Problem {
     /// An error with this status and text.
     pub fn new(status: StatusCode, error: impl Into<String>) -> Self {
-        Self { status, error: error.into(), details: Vec::new(), retry_after: None }
+        Self { status, error: error.into(), details: Vec::new(), retry_after: None, allow: None }
     }
 
     /// A 400 with this text.
@@ -60,7 +61,18 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "Task not found")
     }
 
-    fn unavailable() -> Self {
+    /// A 405 where only POST is taken.
+    pub fn post_only() -> Self {
+        Self { allow: Some("POST"), ..Self::new(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed") }
+    }
+
+    /// The status of the answer.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// A 503: the fault is ours, and passes.
+    pub fn unavailable() -> Self {
         let problem =
             Self::new(StatusCode::SERVICE_UNAVAILABLE, "The service cannot store or read just now; try again");
         Self { retry_after: Some(1), ..problem }
@@ -72,6 +84,9 @@ impl IntoResponse for Problem {
         let mut response = json(self.status, &Body { error: &self.error, details: &self.details });
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(methods) = self.allow {
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
         }
         response
     }

@@ -13,7 +13,7 @@ use super::told::{Words, settle};
 use super::{Api, Shared, last_segment};
 use crate::credentials::Kind;
 use crate::net::{Peer, body};
-use crate::task::{Event, TaskId};
+use crate::task::{Event, Payload, TaskId};
 
 const WORDS: Words = Words { gone: "Invalid or expired signal token" };
 
@@ -43,7 +43,7 @@ async fn resolve(api: &Api, token: &str, headers: &HeaderMap, body: Body) -> Res
         Err(error) => Err(error.into()),
     };
     match parsed {
-        Ok((event, result)) => api.tell(task, event, result, &WORDS).await,
+        Ok((event, result)) => api.tell(task, event, result.map(Payload::told), &WORDS).await,
         Err(problem) => Err(fault(api, task, problem).await),
     }
 }

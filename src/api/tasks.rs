@@ -89,7 +89,14 @@ pub async fn cancel(
     let id = id_before(uri.path(), "/cancel")?;
     owned_state(&api, &team, id).await?;
     match api.store.transition(id, Event::Cancel, None, api.clock.now()).await {
-        Ok(_) => Ok(one(&owned(&api, &team, id).await?, &team)),
+        Ok(_) => {
+            let record = owned(&api, &team, id).await?;
+            if record.request.follow.poll_config.is_some() {
+                // Best effort: where the queue is full, the provider is not told.
+                let _ = api.cancelled.try_send(id);
+            }
+            Ok(one(&record, &team))
+        }
         Err(StoreError::Refused(refusal)) => {
             let text = format!("Task cannot be cancelled (current: {})", refusal.status.name());
             Err(Problem::new(StatusCode::CONFLICT, text))

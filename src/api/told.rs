@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use http::StatusCode;
 use serde::Serialize;
 use tokio::time::Instant;
@@ -71,17 +70,23 @@ impl Api {
         &self,
         id: TaskId,
         event: Event,
-        body: Option<Bytes>,
+        payload: Option<Payload>,
         words: &Words,
     ) -> Result<Response, Problem> {
-        let payload = body.map(Payload::told);
         let told = self.store.transition(id, event, payload.clone(), self.clock.now()).await;
         let task = told.map_err(|error| words.problem(error))?;
         let result = match payload {
+            _ if !task.status().is_final() => None,
             Some(payload) => Some(payload),
             None => self.store.read(id).await?.result,
         };
         Ok(json(StatusCode::OK, &Envelope { task: View::of(&task, result.as_ref()) }))
+    }
+
+    /// Answers with the task as it is, untouched.
+    pub async fn still(&self, id: TaskId, words: &Words) -> Result<Response, Problem> {
+        let task = self.store.state(id).await.map_err(|error| words.problem(error))?;
+        Ok(json(StatusCode::OK, &Envelope { task: View::of(&task, None) }))
     }
 }
 
@@ -91,7 +96,8 @@ impl Words {
         Problem::new(StatusCode::NOT_FOUND, self.gone)
     }
 
-    fn problem(&self, error: StoreError) -> Problem {
+    /// What the store's word means to the caller.
+    pub fn problem(&self, error: StoreError) -> Problem {
         match error {
             StoreError::NotFound => self.gone(),
             StoreError::Refused(refusal) => self.refused(refusal),

@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde::ser::Serializer;
 use serde_json::value::RawValue;
 
+use crate::follow;
 use crate::store::{EventRecord, TaskRecord};
 use crate::task::{Backoff, Delivery, DeliveryStatus, Entry, State};
 use crate::wire::{Headers, Iso, ResultView};
@@ -52,11 +53,11 @@ pub struct TaskView<'a> {
     max_wait_time: Seconds,
     on_complete_url: Option<&'a str>,
     on_complete_max_retries: u32,
-    provider: Option<()>,
-    poll_config: Option<()>,
+    provider: Option<&'a str>,
+    poll_config: Option<Box<RawValue>>,
     use_callback: bool,
-    callback_config: Option<()>,
-    callback_secret: Option<()>,
+    callback_config: Option<Box<RawValue>>,
+    callback_secret: Option<&'a str>,
     provider_params: Headers<'a>,
     metadata: Headers<'a>,
     retry_count: u32,
@@ -75,6 +76,7 @@ impl<'a> TaskView<'a> {
     /// The task as its team sees it.
     pub fn of(record: &'a TaskRecord, team: uuid::Uuid) -> Self {
         let TaskRecord { task, request, .. } = record;
+        let follow = &request.follow;
         Self {
             id: task.id.to_string(),
             team_id: team.to_string(),
@@ -97,12 +99,16 @@ impl<'a> TaskView<'a> {
             max_wait_time: Seconds(task.policy.max_wait_ms),
             on_complete_url: request.on_complete_url.as_deref(),
             on_complete_max_retries: request.on_complete_max_retries,
-            provider: None,
-            poll_config: None,
-            use_callback: false,
-            callback_config: None,
-            callback_secret: None,
-            provider_params: Headers(&[]),
+            provider: follow.provider.as_deref(),
+            poll_config: follow::poll(follow).and_then(|poll| raw(poll.shown())),
+            use_callback: follow.use_callback,
+            callback_config: follow
+                .callback_config
+                .as_ref()
+                .and_then(|_| follow::rule(follow))
+                .and_then(|rule| raw(rule.shown())),
+            callback_secret: follow.callback_secret.as_deref(),
+            provider_params: Headers(&follow.provider_params),
             metadata: Headers(&request.metadata),
             retry_count: task.retry_count,
             result: record.result.as_ref().map(ResultView),
@@ -124,6 +130,10 @@ impl<'a> TaskView<'a> {
     pub fn with_callback_id(self, callback_id: Option<&'a str>) -> Self {
         Self { callback_id, ..self }
     }
+}
+
+fn raw(json: String) -> Option<Box<RawValue>> {
+    RawValue::from_string(json).ok()
 }
 
 #[derive(Serialize)]

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -22,12 +22,16 @@ use crate::credentials::{ApiKeySecret, Ids, Keyring, key_file};
 use crate::deliver::Deliverer;
 use crate::dispatch::Dispatcher;
 use crate::guard::{AllowList, AllowTarget, Guard};
+use crate::keysets::KeySets;
 use crate::net::limit::{SlidingLog, TeamWindow};
 use crate::net::{self, Limits};
 use crate::outbound::{Client, ClientConfig, Resolver};
+use crate::poll::{self, Poller};
+use crate::providers;
 use crate::store::sqlite::{self, Sqlite};
 use crate::store::{Effects, Observer, Store, StoreError};
-use crate::task;
+use crate::strays::Strays;
+use crate::task::{self, TaskId};
 use crate::teams::Teams;
 use crate::telemetry::metrics::Metrics;
 use crate::timers::{Alarm, Retention, Timers};
@@ -82,6 +86,8 @@ struct Hub {
     dispatch: Arc<Notify>,
     deliver: Arc<Notify>,
     alarm: Arc<Alarm>,
+    poll: Arc<Alarm>,
+    matched: Arc<Notify>,
     waiters: Arc<Waiters>,
     metrics: Metrics,
 }
@@ -97,6 +103,12 @@ impl Observer for Hub {
         if let Some(at) = effects.timer {
             self.alarm.set(at);
         }
+        if let Some(at) = effects.poll {
+            self.poll.set(at);
+        }
+        if effects.matched {
+            self.matched.notify_one();
+        }
         self.waiters.wake(&effects.changed);
     }
 
@@ -111,6 +123,8 @@ impl Hub {
             dispatch: Arc::default(),
             deliver: Arc::default(),
             alarm: Arc::default(),
+            poll: Arc::default(),
+            matched: Arc::default(),
             waiters: Arc::default(),
             metrics: Metrics::new(env!("CARGO_PKG_VERSION")),
         }
@@ -119,6 +133,7 @@ impl Hub {
 
 /// Opens the store and unlocks it, for a service or for one command.
 pub async fn open(config: &Config, surroundings: &Surroundings) -> Result<Opened, String> {
+    providers::embedded().map_err(|bad| bad.to_string())?;
     let Database::Sqlite(database) = &config.database;
     let hub = Arc::new(Hub::new());
     let options = sqlite::Options { path: database.clone(), observer: hub.clone(), fatal: surroundings.fatal.clone() };
@@ -163,22 +178,24 @@ impl App {
             grace: config.shutdown_grace,
             socket,
         };
-        app.start_loops(config, &surroundings, &opened).await?;
+        let (cancelled, called_off) = mpsc::channel(poll::CALLED_OFF_MAX);
+        app.start_loops(config, &surroundings, &opened, called_off).await?;
         app.tasks.spawn(socket::serve(commands, opened.admin.clone(), app.stop.clone()));
-        let api = Arc::new(app.api(config, &surroundings, &opened)?);
+        let api = Arc::new(app.api(config, &surroundings, &opened, cancelled)?);
         let limits = limits(config);
         app.tasks.spawn(net::serve(listener, api::service(api), limits, app.stop.clone()));
         Ok(app)
     }
 
-    async fn start_loops(&mut self, config: &Config, around: &Surroundings, opened: &Opened) -> Result<(), String> {
+    async fn start_loops(
+        &mut self,
+        config: &Config,
+        around: &Surroundings,
+        opened: &Opened,
+        called_off: mpsc::Receiver<TaskId>,
+    ) -> Result<(), String> {
         let guard = Arc::new(guard(config)?);
-        let client = Client::new(ClientConfig {
-            resolver: around.resolver.clone(),
-            max_answer_bytes: config.max_answer_bytes,
-            tls: around.tls.clone(),
-            ..ClientConfig::new(guard.clone())
-        });
+        let client = client(config, around, &guard);
         let dispatcher = Dispatcher {
             store: opened.store.clone(),
             client: client.clone(),
@@ -193,6 +210,7 @@ impl App {
             max_in_flight: config.max_in_flight,
             max_per_host: config.max_in_flight_per_host,
         };
+        let poller = self.poller(config, around, opened, &client, &guard);
         let deliverer = Deliverer {
             store: opened.store.clone(),
             client,
@@ -209,12 +227,47 @@ impl App {
         let retention = Retention { store: opened.store.clone(), clock: around.clock.clone(), keep: config.retention };
         self.tasks.spawn(Arc::new(dispatcher).run(self.stop.clone(), self.give_up.clone()));
         self.tasks.spawn(Arc::new(deliverer).run(self.stop.clone(), self.give_up.clone()));
+        self.tasks.spawn(Arc::new(poller).run(called_off, self.stop.clone(), self.give_up.clone()));
+        let strays = Strays {
+            store: opened.store.clone(),
+            clock: around.clock.clone(),
+            metrics: opened.hub.metrics.clone(),
+            wake: opened.hub.matched.clone(),
+        };
+        self.tasks.spawn(strays.run(self.stop.clone()));
         self.tasks.spawn(timers.run(self.stop.clone()));
         self.tasks.spawn(retention.run(self.stop.clone()));
         Ok(())
     }
 
-    fn api(&self, config: &Config, around: &Surroundings, opened: &Opened) -> Result<Api, String> {
+    fn poller(
+        &self,
+        config: &Config,
+        around: &Surroundings,
+        opened: &Opened,
+        client: &Client,
+        guard: &Arc<Guard>,
+    ) -> Poller {
+        Poller {
+            store: opened.store.clone(),
+            client: client.clone(),
+            guard: guard.clone(),
+            vault: vault(opened, guard),
+            clock: around.clock.clone(),
+            metrics: opened.hub.metrics.clone(),
+            alarm: opened.hub.poll.clone(),
+            max_in_flight: config.max_polls,
+            max_per_host: config.max_in_flight_per_host,
+        }
+    }
+
+    fn api(
+        &self,
+        config: &Config,
+        around: &Surroundings,
+        opened: &Opened,
+        cancelled: mpsc::Sender<TaskId>,
+    ) -> Result<Api, String> {
         let database = opened.database.clone();
         let guard = Arc::new(guard(config)?);
         Ok(Api {
@@ -224,6 +277,7 @@ impl App {
             keyring: opened.keyring.clone(),
             teams: opened.admin.teams.clone(),
             vault: vault(opened, &guard),
+            keysets: Arc::new(KeySets::new(client(config, around, &guard), guard.clone())),
             guard,
             waiters: opened.hub.waiters.clone(),
             metrics: opened.hub.metrics.clone(),
@@ -233,6 +287,7 @@ impl App {
             signal_log: sliding_log(config.signal_rate_limit),
             team_window: TeamWindow::new(),
             creating: Mutex::default(),
+            cancelled,
             stopping: self.stop.clone(),
             log_bytes: Box::new(move || sqlite::log_bytes(&database)),
         })
@@ -275,6 +330,15 @@ async fn bootstrap(config: &Config, admin: &Admin) -> Result<Option<String>, Str
         Outcome::Key { key, .. } if given.is_none() => Ok(Some(key)),
         _ => Ok(None),
     }
+}
+
+fn client(config: &Config, around: &Surroundings, guard: &Arc<Guard>) -> Client {
+    Client::new(ClientConfig {
+        resolver: around.resolver.clone(),
+        max_answer_bytes: config.max_answer_bytes,
+        tls: around.tls.clone(),
+        ..ClientConfig::new(guard.clone())
+    })
 }
 
 fn vault(opened: &Opened, guard: &Arc<Guard>) -> Arc<Vault> {

@@ -138,6 +138,8 @@ settings! {
         "The same for one target host, so that a slow one cannot starve the others";
     "max-deliveries" max_deliveries: usize = parse::one(parse::count::<1, 65_536>), "N", Text("64"), Once,
         "Completion webhooks under way at once";
+    "max-polls" max_polls: usize = parse::one(parse::count::<1, 65_536>), "N", Text("256"), Once,
+        "Polls of providers under way at once; for one host as for calls";
     "max-task-bytes" max_task_bytes: usize = parse::one(parse::size), "SIZE", Text("10MiB"), Once,
         "Largest body of a task creation";
     "max-callback-bytes" max_callback_bytes: usize = parse::one(parse::size), "SIZE", Text("16MiB"), Once,

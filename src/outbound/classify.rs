@@ -41,7 +41,7 @@ pub fn classify(outcome: Result<Answer, CallError>, attempt: Attempt<'_>) -> Opt
 }
 
 fn judge(status: u16, retry_after_ms: Option<i64>, attempt: Attempt<'_>) -> task::Answer {
-    let named = name(status);
+    let named = status_text(status);
     match status {
         500..=599 => task::Answer::Retryable { status, error: format!("Server error: HTTP {named}"), retry_after_ms },
         _ if attempt.retry_on.contains(&status) => {
@@ -57,7 +57,7 @@ fn rejected(named: &str) -> String {
 }
 
 /// `500 - Internal Server Error`; just the number where it has no name.
-fn name(status: u16) -> String {
+pub fn status_text(status: u16) -> String {
     match StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()) {
         Some(reason) => format!("{status} - {reason}"),
         None => status.to_string(),
@@ -98,8 +98,8 @@ fn timed_out(timeout_ms: i64) -> String {
     format!("Timeout after {seconds}.{} s", fraction.trim_end_matches('0'))
 }
 
-/// `Retry-After` (RFC 9110, 10.2.3): seconds, or a date.
-fn retry_after(answer: &Answer, now: Timestamp) -> Option<i64> {
+/// `Retry-After` (RFC 9110, 10.2.3): seconds, or a date. Milliseconds, an hour at most.
+pub fn retry_after(answer: &Answer, now: Timestamp) -> Option<i64> {
     let (_, value) = answer.headers.iter().find(|(name, _)| name == "retry-after")?;
     let millis = match value.trim().parse::<u32>() {
         Ok(seconds) => i64::from(seconds) * 1000,

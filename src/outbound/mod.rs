@@ -11,6 +11,7 @@ mod message;
 mod pool;
 mod redirect;
 mod resolve;
+mod secret;
 mod signing;
 mod socket;
 #[cfg(test)]
@@ -26,9 +27,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use answer::Answer;
-pub use classify::{Attempt, classify};
+pub use classify::{Attempt, classify, retry_after, status_text};
 pub use error::CallError;
 pub use resolve::{Resolver, SystemResolver};
+pub use secret::secret_header;
 pub use signing::{Signer, sign_standard_webhooks, sign_v1};
 
 use crate::guard::{Guard, Target};

@@ -19,7 +19,7 @@ pub use delivery::{Delivery, DeliveryOutcome, DeliveryStatus};
 pub use event::{Answer, CallbackVerdict, EarlyCallbacks, Entry, Event};
 pub use id::{TaskId, TeamId};
 pub use model::{Method, Payload, Policy, Request, Task, Then};
-pub use poll::{Follow, Job, PollPolicy, PollVerdict, Polling, REFUSALS_MAX};
+pub use poll::{Follow, Job, PollPolicy, PollVerdict, Polling, REFUSALS_MAX, mark};
 pub use state::{EndedBy, State, Status};
 pub use step::{Keep, Refusal, Step, Why, step};
 pub use time::Timestamp;

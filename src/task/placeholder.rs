@@ -1,6 +1,9 @@
 //! The placeholder for the callback URL: where a request may mention it, and what it is replaced by.
 
-use super::Request;
+use bytes::Bytes;
+use memchr::memmem;
+
+use super::{Payload, Request};
 
 /// What a request says where the callback URL belongs.
 pub const CALLBACK_URL: &str = "{asyncqueue_callback_url}";
@@ -53,6 +56,38 @@ fn percent_encode(text: &str) -> String {
     encoded
 }
 
+/// A payload that echoes the callback URL, with the placeholder in its place: the database alone gives no callback id
+/// away.
+pub fn hide(mut payload: Payload, url: &str) -> Payload {
+    let Some((_, id)) = url.rsplit_once('/') else {
+        return payload;
+    };
+    if memmem::find(&payload.body, id.as_bytes()).is_some() {
+        let plain = replace(&payload.body, url.as_bytes(), CALLBACK_URL.as_bytes());
+        // Escaped slashes, percent-encoding or the bare id: whatever spelling is left loses the id.
+        payload.body = Bytes::from(replace(&plain, id.as_bytes(), b"{asyncqueue_callback_id}"));
+    }
+    for (_, value) in &mut payload.headers {
+        if value.contains(id) {
+            *value = value.replace(url, CALLBACK_URL).replace(id, "{asyncqueue_callback_id}");
+        }
+    }
+    payload
+}
+
+/// Bytes with every `from` replaced.
+pub fn replace(text: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    let mut replaced = Vec::with_capacity(text.len());
+    let mut rest = 0;
+    for at in memmem::find_iter(text, from) {
+        replaced.extend_from_slice(&text[rest..at]);
+        replaced.extend_from_slice(to);
+        rest = at + from.len();
+    }
+    replaced.extend_from_slice(&text[rest..]);
+    replaced
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,5 +112,24 @@ mod tests {
         for good in ["http://a.example/{asyncqueue_callback_url}", "http://a.example?h={asyncqueue_callback_url}"] {
             assert!(!in_authority(good), "{good}");
         }
+    }
+
+    #[test]
+    fn an_echoed_callback_url_is_kept_as_the_placeholder() {
+        let id = "ab".repeat(32);
+        let url = format!("http://q.example/v1/callbacks/{id}");
+        let escaped = url.replace('/', "\\/");
+        let body = format!("{{\"a\":\"{url}\",\"b\":\"{escaped}\",\"c\":\"{id}\"}}");
+        let hidden = hide(Payload::told(Bytes::from(body)), &url);
+        let text = String::from_utf8(hidden.body.to_vec()).unwrap();
+        assert!(!text.contains(&id), "{text}");
+        assert!(text.starts_with("{\"a\":\"{asyncqueue_callback_url}\""), "{text}");
+    }
+
+    #[test]
+    fn binary_answers_without_the_id_are_left_alone() {
+        let body = Bytes::from_static(&[0, 255, 10]);
+        let url = format!("http://q.example/v1/callbacks/{}", "ab".repeat(32));
+        assert_eq!(hide(Payload::told(body.clone()), &url).body, body);
     }
 }

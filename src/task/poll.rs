@@ -98,6 +98,14 @@ impl PollVerdict {
     }
 }
 
+/// Stands for what a poll said (FNV-1a), never 0: a job that is asked after for hours mostly says the same.
+pub fn mark(status_code: Option<u16>, word: Option<&str>, error: Option<&str>) -> u32 {
+    let code = status_code.unwrap_or_default().to_be_bytes();
+    let texts = [word, error].map(Option::unwrap_or_default);
+    let bytes = code.iter().chain(texts.iter().flat_map(|text| text.as_bytes()));
+    bytes.fold(0x811c_9dc5_u32, |mark, byte| (mark ^ u32::from(*byte)).wrapping_mul(0x0100_0193)) | 1
+}
+
 /// A job as its provider names it, for webhooks that come to one address for all jobs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Job {

@@ -2,7 +2,7 @@
 
 use super::{
     Answer, CallbackVerdict, EarlyCallbacks, EndedBy, Entry, Event, Job, PollVerdict, Polling, REFUSALS_MAX, State,
-    Status, Task, Then, Timestamp,
+    Status, Task, Then, Timestamp, mark,
 };
 
 /// What becomes of the payload that came with an event.
@@ -218,7 +218,7 @@ fn polled(task: &Task, poll: u32, verdict: &PollVerdict, event: &Event, now: Tim
     step.task.polling = Polling {
         polls: poll,
         refusals: if refused { task.polling.refusals + 1 } else { 0 },
-        mark: mark(event),
+        mark: mark_of(event),
         next_at: Some(now.plus_millis(policy.delay_ms(task.id, poll).max(wish))),
     };
     match verdict {
@@ -243,6 +243,11 @@ fn polled(task: &Task, poll: u32, verdict: &PollVerdict, event: &Event, now: Tim
     Ok(step)
 }
 
+fn mark_of(event: &Event) -> u32 {
+    let Event::Polled { verdict, status_code, word, .. } = event else { return 0 };
+    mark(*status_code, word.as_deref(), verdict.error())
+}
+
 fn poll_finished(event: &Event, next_attempt_at: Option<Timestamp>) -> Entry {
     let Event::Polled { poll, verdict, status_code, word, duration_ms } = event else {
         unreachable!("only a poll's event is written down as one");
@@ -255,15 +260,6 @@ fn poll_finished(event: &Event, next_attempt_at: Option<Timestamp>) -> Entry {
         duration_ms: *duration_ms,
         next_attempt_at,
     }
-}
-
-/// Stands for what a poll said (FNV-1a), never 0: a job that is asked after for hours mostly says the same.
-fn mark(event: &Event) -> u32 {
-    let Event::Polled { verdict, status_code, word, .. } = event else { return 0 };
-    let error = verdict.error().unwrap_or_default();
-    let code = status_code.unwrap_or_default().to_be_bytes();
-    let bytes = code.iter().chain(word.as_deref().unwrap_or_default().as_bytes()).chain(error.as_bytes());
-    bytes.fold(0x811c_9dc5_u32, |mark, byte| (mark ^ u32::from(*byte)).wrapping_mul(0x0100_0193)) | 1
 }
 
 /// News that a job goes on proves that the provider took it: from here on the task waits and never calls again.

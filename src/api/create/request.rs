@@ -6,6 +6,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 
+use super::following;
 use crate::api::Api;
 use crate::api::fields::{Fields, Reader};
 use crate::api::problem::{Detail, Problem};
@@ -38,16 +39,6 @@ const FIELDS: &[&str] = &[
     "metadata",
 ];
 
-/// Fields of the contract that this version does not have yet, with the values that ask for nothing.
-const NOT_YET: &[(&str, &[&str])] = &[
-    ("provider", &["null"]),
-    ("pollConfig", &["null"]),
-    ("useCallback", &["null", "false"]),
-    ("callbackConfig", &["null"]),
-    ("callbackSecret", &["null"]),
-    ("providerParams", &["null", "{}"]),
-];
-
 const HEADERS_MAX: usize = 50;
 const HEADER_BYTES_MAX: usize = 16 * 1024;
 const METADATA_MAX: usize = 16;
@@ -66,14 +57,18 @@ pub struct Asked {
 pub fn parse(text: &[u8], api: &Api) -> Result<Asked, Problem> {
     let fields = Fields::parse(text, FIELDS)?;
     let mut reader = Reader::new(&fields);
-    refuse_what_is_not_there_yet(&fields, &mut reader);
-    let request = read_request(&mut reader, api);
-    let waits = waits(&fields, &request, &mut reader);
+    let mut request = read_request(&mut reader, api);
+    let followed = following::read(&fields, &mut reader, &mut request, api);
+    let waits = waits(&fields, &request, followed.poll.is_some(), &mut reader);
     let policy = Policy {
         max_retries: reader.integer("maxRetries", 3, 0..=10),
         backoff: backoff(&mut reader),
-        then: if waits { Then::Wait } else { Then::Finish },
-        max_wait_ms: reader.seconds("maxWaitTime", 30_000, 1000..=30 * DAY_MS),
+        then: match followed.poll {
+            Some(poll) => Then::Poll(poll),
+            None if waits => Then::Wait,
+            None => Then::Finish,
+        },
+        max_wait_ms: reader.seconds("maxWaitTime", followed.max_wait_ms, 1000..=30 * DAY_MS),
         callback: waits,
         signal: request.wait_for_signal,
         completion: request.on_complete_url.is_some(),
@@ -115,14 +110,6 @@ pub fn host_of(request: &Request, api: &Api) -> Result<HostId, Problem> {
     let target = api.guard.check_url(&filled(&request.target_url, api));
     let target = target.map_err(|refused| Problem::bad_request(url_message("targetUrl", &refused)))?;
     Ok(super::host_id(&target.authority()))
-}
-
-fn refuse_what_is_not_there_yet(fields: &Fields<'_>, reader: &mut Reader<'_, '_>) {
-    for (field, nothing) in NOT_YET {
-        if fields.raw(field).is_some_and(|text| !nothing.contains(&text)) {
-            reader.refuse(field, format!("{field} is not supported by this version"));
-        }
-    }
 }
 
 fn read_request(reader: &mut Reader<'_, '_>, api: &Api) -> Request {
@@ -170,7 +157,7 @@ fn check_target(url: &str, api: &Api, reader: &mut Reader<'_, '_>) -> Option<Tar
 }
 
 /// The URL as it will look with a callback URL in it.
-fn filled(url: &str, api: &Api) -> String {
+pub(super) fn filled(url: &str, api: &Api) -> String {
     if !url.contains(placeholder::CALLBACK_URL) {
         return url.to_owned();
     }
@@ -279,19 +266,21 @@ fn parse_time(text: &str) -> Option<Timestamp> {
 }
 
 /// Whether the task waits after an accepted call.
-fn waits(fields: &Fields<'_>, request: &Request, reader: &mut Reader<'_, '_>) -> bool {
+fn waits(fields: &Fields<'_>, request: &Request, polls: bool, reader: &mut Reader<'_, '_>) -> bool {
     let mentioned = placeholder::mentioned(request);
-    if mentioned && fields.raw("waitForSignal") == Some("false") {
+    if mentioned && !polls && fields.raw("waitForSignal") == Some("false") {
         let text =
             "waitForSignal is false, but the task mentions {asyncqueue_callback_url} and so waits for a callback";
         reader.refuse("waitForSignal", text);
     }
-    mentioned || request.wait_for_signal
+    let follow = &request.follow;
+    let follows = polls || follow.provider.is_some() || follow.callback_config.is_some() || follow.use_callback;
+    mentioned || request.wait_for_signal || follows
 }
 
 /// An object whose values are strings, in its order, repeated names included.
 #[derive(Default)]
-struct Strings(Vec<(String, String)>);
+pub(super) struct Strings(pub Vec<(String, String)>);
 
 impl<'de> Deserialize<'de> for Strings {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

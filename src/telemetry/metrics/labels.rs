@@ -55,7 +55,7 @@ label! {
     Endpoints = "/v1/endpoints",
     EndpointItem = "/v1/endpoints/{id}",
     EndpointRotate = "/v1/endpoints/{id}/rotate",
-    EndpointEvent = "/v1/endpoint-events/{token}",
+    EndpointEvent = "/v1/callbacks/endpoints/{token}",
     Health = "/healthz",
     Ready = "/readyz",
     Metrics = "/metrics",
@@ -141,6 +141,32 @@ label! {
     Unavailable = "503",
     /// Any other status.
     Other = "other",
+}
+
+label! {
+    /// What a poll found out.
+    PollOutcome, "outcome":
+    Done = "done",
+    Failed = "failed",
+    /// The job goes on.
+    Pending = "pending",
+    /// 401, 403, 404 or 410.
+    Refused = "refused",
+    /// No answer, 429 or 5xx: it is asked again.
+    Later = "later",
+    /// Its URL could not be filled in, or must not be called.
+    Impossible = "impossible",
+}
+
+label! {
+    /// What became of an event at an endpoint.
+    EndpointOutcome, "outcome":
+    /// It found its task.
+    Matched = "matched",
+    /// Its task is not known yet; it waits.
+    Early = "early",
+    /// Its task had ended, or it is of no job of ours.
+    Ignored = "ignored",
 }
 
 label! {

@@ -16,7 +16,10 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
-pub use labels::{AttemptOutcome, CallbackAnswer, DeliveryOutcome, Label, Method, Route, StatusClass, TaskStatus};
+pub use labels::{
+    AttemptOutcome, CallbackAnswer, DeliveryOutcome, EndpointOutcome, Label, Method, PollOutcome, Route, StatusClass,
+    TaskStatus,
+};
 
 use histogram::{Histogram, HistogramBy, Scale};
 use table::{CounterBy, GaugeBy, RequestCounter};
@@ -61,6 +64,8 @@ struct Series {
     callbacks: CounterBy<CallbackAnswer>,
     signals: CounterBy<CallbackAnswer>,
     deliveries: CounterBy<DeliveryOutcome>,
+    polls: CounterBy<PollOutcome>,
+    endpoint_events: CounterBy<EndpointOutcome>,
     long_polls: Gauge,
     connections: Gauge,
     store_errors: Counter,
@@ -99,6 +104,12 @@ impl Metrics {
             deliveries: add.plain(
                 "webhook_deliveries",
                 "Completion webhooks attempted, by outcome",
+                CounterBy::default(),
+            ),
+            polls: add.plain("polls", "Polls of providers, by what they found out", CounterBy::default()),
+            endpoint_events: add.plain(
+                "endpoint_events",
+                "Events at endpoints, by what became of them",
                 CounterBy::default(),
             ),
             long_polls: add.plain("long_polls_open", "Requests held until a task changes", Gauge::default()),
@@ -158,6 +169,16 @@ impl Metrics {
     /// A completion webhook was attempted.
     pub fn webhook_attempted(&self, outcome: DeliveryOutcome) {
         self.0.deliveries.add(outcome);
+    }
+
+    /// A poll ended.
+    pub fn poll_ended(&self, outcome: PollOutcome) {
+        self.0.polls.add(outcome);
+    }
+
+    /// An event came to an endpoint.
+    pub fn endpoint_event(&self, outcome: EndpointOutcome) {
+        self.0.endpoint_events.add(outcome);
     }
 
     /// A long poll is held for as long as the answer lives.

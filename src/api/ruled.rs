@@ -1,0 +1,184 @@
+//! Callbacks of tasks that follow a provider, or a rule of their own: what was sent is checked, read and judged before
+//! the task hears of it.
+
+use std::borrow::Cow;
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, Method, StatusCode, header};
+
+use super::Api;
+use super::answer::{json, raw_json};
+use super::compact::compact;
+use super::problem::Problem;
+use super::told::Words;
+use crate::follow;
+use crate::net::body;
+use crate::net::body::BodyError;
+use crate::providers::{Callback, CallbackRule, Content, Delivery, Reading, Template, Verdict, redact};
+use crate::store::{StoreError, TaskRecord};
+use crate::task::{CallbackVerdict, Event, Payload, TaskId, placeholder};
+
+/// A webhook that was understood.
+pub struct Heard {
+    /// What it says.
+    pub verdict: CallbackVerdict,
+    /// What it brought.
+    pub payload: Payload,
+    /// The provider's own id of the job that it is about.
+    pub job: Option<String>,
+}
+
+/// What a webhook turned out to be.
+pub enum Said {
+    /// News of a job.
+    Heard(Heard),
+    /// A test of the URL, which wants this JSON text back.
+    Challenge(String),
+}
+
+/// Resolves a task by its rule, or takes note.
+pub async fn resolve(
+    api: &Api,
+    id: TaskId,
+    head: &Parts,
+    body: Body,
+    callback_url: &str,
+    words: &Words,
+) -> Result<Response, Problem> {
+    let record = api.store.read(id).await.map_err(|error| words.problem(error))?;
+    let callback = follow::template(&record.request.follow).and_then(Template::callback);
+    if let Some(answer) = other_method(&head.method, callback)? {
+        return Ok(answer);
+    }
+    let event = |verdict| Event::Callback { verdict, early: api.limits.early };
+    match read(api, &record, callback, head, body).await {
+        Ok(Said::Challenge(answer)) => Ok(raw_json(StatusCode::OK, answer)),
+        Ok(Said::Heard(heard)) if is_stale(api, &record, callback, &heard).await? => {
+            tracing::info!(task.id = %id, "A callback about another job than the task's was acknowledged and left");
+            api.still(id, words).await
+        }
+        Ok(Said::Heard(heard)) => {
+            let interim = heard.verdict == CallbackVerdict::Interim;
+            let payload = if interim { shown(heard.payload, callback, callback_url) } else { heard.payload };
+            api.tell(id, event(heard.verdict), Some(payload), words).await
+        }
+        Err(problem) => {
+            api.refused_by_state(id, &event(CallbackVerdict::Interim), words).await?;
+            if problem.status() == StatusCode::PAYLOAD_TOO_LARGE {
+                note_too_large(api, id, limit(api, callback)).await?;
+            }
+            Err(problem)
+        }
+    }
+}
+
+/// What the template says of a method other than POST: an answer, or that it is not taken.
+pub fn other_method(method: &Method, callback: Option<&Callback>) -> Result<Option<Response>, Problem> {
+    let taken = |name: &str| callback.is_some_and(|callback| callback.methods.iter().any(|known| known == name));
+    match method {
+        &Method::POST => Ok(None),
+        method if !taken(method.as_str()) => Err(Problem::post_only()),
+        &Method::OPTIONS => Ok(Some(json(StatusCode::OK, &serde_json::json!({"ok": true})))),
+        _ => Ok(None),
+    }
+}
+
+/// Reads, verifies and judges a webhook.
+async fn read(
+    api: &Api,
+    record: &TaskRecord,
+    callback: Option<&Callback>,
+    head: &Parts,
+    body: Body,
+) -> Result<Said, Problem> {
+    let text = body::read(body, &head.headers, limit(api, callback), api.limits.body_time).await?;
+    let secret = record.request.follow.callback_secret.as_deref();
+    if let Some(scheme) = callback.and_then(|callback| callback.signature.as_ref()) {
+        api.check_signature(record.task.team, scheme, secret, &head.headers, &text).await?;
+    }
+    let rule = follow::rule(&record.request.follow);
+    understand(rule.as_deref(), head.uri.query(), &head.headers, &text)
+}
+
+/// Judges a webhook by a rule; without one it is a plain callback.
+pub fn understand(
+    rule: Option<&CallbackRule>,
+    query: Option<&str>,
+    headers: &HeaderMap,
+    text: &Bytes,
+) -> Result<Said, Problem> {
+    let invalid = || Problem::new(StatusCode::BAD_REQUEST, "Request body must be valid JSON");
+    let Some(rule) = rule else {
+        let body = compact(text).ok_or_else(invalid)?;
+        return Ok(Said::Heard(Heard { verdict: CallbackVerdict::Done, payload: Payload::told(body), job: None }));
+    };
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let reading = rule.read(&Delivery { query, content_type, body: text }).map_err(|_| invalid())?;
+    let Reading { verdict, job_id, content } = reading;
+    let verdict = match verdict {
+        Verdict::Challenge { answer } => return Ok(Said::Challenge(answer)),
+        Verdict::Done => CallbackVerdict::Done,
+        Verdict::Fail { error } => CallbackVerdict::Failed(error),
+        Verdict::Interim => CallbackVerdict::Interim,
+    };
+    let payload = match content {
+        Content::Json(_) => Payload::told(compact(text).ok_or_else(invalid)?),
+        Content::Text(text) => Payload::told(Bytes::from(text)),
+        Content::Binary { content_type, bytes } => Payload {
+            headers: vec![("content-type".to_owned(), content_type)],
+            ..Payload::told(Bytes::copy_from_slice(bytes))
+        },
+    };
+    Ok(Said::Heard(Heard { verdict, payload, job: job_id }))
+}
+
+/// How large a webhook may be.
+pub fn limit(api: &Api, callback: Option<&Callback>) -> usize {
+    let own = callback.and_then(|callback| callback.max_bytes).unwrap_or_default();
+    own.max(api.limits.callback_bytes)
+}
+
+/// Bad news, or none yet, of another job than the one that the target's answer named: an earlier attempt's. Good news is
+/// taken from any.
+async fn is_stale(api: &Api, record: &TaskRecord, callback: Option<&Callback>, heard: &Heard) -> Result<bool, Problem> {
+    let (Some(callback), Some(job)) = (callback, &heard.job) else { return Ok(false) };
+    if heard.verdict == CallbackVerdict::Done || callback.rule.id_spelled_otherwise {
+        return Ok(false);
+    }
+    let Some(answer) = api.store.answer(record.task.id).await? else { return Ok(false) };
+    let ours = follow::template(&record.request.follow).and_then(|template| follow::job_id(template, &answer));
+    Ok(ours.is_some_and(|ours| ours != *job))
+}
+
+/// News as they may be shown: without the callback URL, and without the secrets that the provider sends along.
+fn shown(payload: Payload, callback: Option<&Callback>, callback_url: &str) -> Payload {
+    let payload = placeholder::hide(payload, callback_url);
+    match callback {
+        Some(callback) => without_secrets(payload, callback),
+        None => payload,
+    }
+}
+
+/// News without the secrets that the provider sends along.
+pub fn without_secrets(mut payload: Payload, callback: &Callback) -> Payload {
+    if let Cow::Owned(redacted) = redact(&payload.body, &callback.redact) {
+        payload.body = Bytes::from(redacted);
+    }
+    payload
+}
+
+async fn note_too_large(api: &Api, id: TaskId, limit: usize) -> Result<(), Problem> {
+    match api.store.transition(id, Event::CallbackTooLarge { limit }, None, api.clock.now()).await {
+        Ok(_) | Err(StoreError::Refused(_) | StoreError::NotFound) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+impl From<BodyError> for Problem {
+    fn from(error: BodyError) -> Self {
+        Self::new(error.status(), error.to_string())
+    }
+}

@@ -1,0 +1,57 @@
+//! What a task follows after its call, in the terms of the provider it called: the meeting place of stored tasks and the
+//! templates.
+
+use std::borrow::Cow;
+
+use crate::providers::{self, CallbackRule, Json, Outgoing, PollConfig, Template, View};
+use crate::task::{Follow, Job, Payload, Request};
+
+/// The class of callback ids whose task says how they are to be read; those of class 0 are read without asking.
+pub const RULED: u8 = 1;
+
+/// Which class a task's callback id is of.
+pub fn class(follow: &Follow) -> u8 {
+    let plain = follow.callback_config.is_none() && follow.provider.is_none();
+    if plain { 0 } else { RULED }
+}
+
+/// The template with this id. Templates were checked at the start.
+pub fn template_named(id: &str) -> Option<&'static Template> {
+    providers::embedded().ok()?.get(id)
+}
+
+/// The template of the task's provider.
+pub fn template(follow: &Follow) -> Option<&'static Template> {
+    template_named(follow.provider.as_deref()?)
+}
+
+/// The rule for the task's callbacks: its own, or its provider's.
+pub fn rule(follow: &Follow) -> Option<Cow<'static, CallbackRule>> {
+    match &follow.callback_config {
+        Some(stored) => CallbackRule::restore(stored).ok().map(Cow::Owned),
+        None => template(follow)?.callback().map(|callback| Cow::Borrowed(&callback.rule)),
+    }
+}
+
+/// How the task's job is asked after.
+pub fn poll(follow: &Follow) -> Option<PollConfig> {
+    PollConfig::restore(follow.poll_config.as_deref()?).ok()
+}
+
+/// The provider's own id of the job, as its answer to the call names it.
+pub fn job_id(template: &Template, answer: &Payload) -> Option<String> {
+    let view = View { body: Json::parse(&answer.body), ..View::default() };
+    view.first(&template.id_path)
+}
+
+/// The job that an accepted answer names, where the provider's webhooks come to one address for all jobs.
+pub fn job(follow: &Follow, answer: &Payload) -> Option<Job> {
+    let template = template(follow).filter(|template| template.is_account_level())?;
+    Some(Job { provider: template.id.clone(), id: job_id(template, answer)? })
+}
+
+/// A request as a template changes it, with its URL and body as they are now.
+pub fn outgoing<'a>(request: &'a Request, url: &'a str, body: Option<&'a str>) -> Outgoing<'a> {
+    let content_type = request.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+    Outgoing { url, body, content_type: content_type.map(|(_, value)| value.as_str()) }
+}

@@ -1,0 +1,259 @@
+//! One poll: which URL, with which credentials, and what the answer means.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Method};
+use tokio_util::sync::CancellationToken;
+
+use super::Poller;
+use crate::follow;
+use crate::guard::Target;
+use crate::outbound::{self, Answer, CallError, retry_after, secret_header, status_text};
+use crate::providers::{self, Json, PollAnswer, PollConfig, PollRequest, Sources, may_carry_credentials};
+use crate::store::{ClaimedPoll, TaskRecord};
+use crate::task::{Payload, PollVerdict, TaskId, Then, mark, placeholder};
+use crate::vault::{Denied, Mask};
+
+/// The time one poll may take, with its redirects.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// So much of an answer is told when it fails a task.
+const SHOWN_MAX: usize = 500;
+
+/// What a poll found out.
+pub(super) struct Found {
+    pub verdict: PollVerdict,
+    pub status_code: Option<u16>,
+    /// The provider's own word for the job's state.
+    pub word: Option<String>,
+    pub payload: Option<Payload>,
+}
+
+impl Found {
+    fn nothing(verdict: PollVerdict) -> Self {
+        Self { verdict, status_code: None, word: None, payload: None }
+    }
+}
+
+/// Why a call brought no answer.
+enum Unanswered {
+    /// It was given up, and is to be made again.
+    Stopped,
+    /// This is what it means.
+    Means(PollVerdict),
+}
+
+impl Poller {
+    /// Makes a poll, and fetches the result if the job is done. None if it was given up.
+    pub(super) async fn ask(&self, claim: &ClaimedPoll, give_up: &CancellationToken) -> Option<Found> {
+        let Some(config) = follow::poll(&claim.record.request.follow) else {
+            let error = "The stored poll configuration cannot be read".to_owned();
+            return Some(Found::nothing(PollVerdict::Impossible { error }));
+        };
+        let sources = sources(claim);
+        let request = match config.poll(&sources, &claim.record.request.target_url) {
+            Ok(request) => request,
+            Err(error) => return Some(Found::nothing(PollVerdict::Impossible { error: error.to_string() })),
+        };
+        let (answer, mask) = match self.call(&claim.record, &config, request, give_up).await {
+            Ok(answered) => answered,
+            Err(Unanswered::Stopped) => return None,
+            Err(Unanswered::Means(verdict)) => return Some(Found::nothing(verdict)),
+        };
+        let found = self.judge(claim, &config, &answer);
+        if found.verdict != PollVerdict::Done {
+            let payload = found.verdict.error().map(|_| mask.payload(payload_of(&answer)));
+            return Some(Found { payload, ..found });
+        }
+        let poll = Json::parse(&answer.body);
+        match config.result_request(&Sources { poll, ..sources }) {
+            None => Some(Found { payload: Some(mask.payload(result_of(&config, &answer))), ..found }),
+            Some(Ok(request)) => self.fetch(claim, &config, request, found, give_up).await,
+            Some(Err(error)) => Some(Found { verdict: PollVerdict::Impossible { error: error.to_string() }, ..found }),
+        }
+    }
+
+    /// Fetches the result of a job that is done. What goes wrong here may go right later.
+    async fn fetch(
+        &self,
+        claim: &ClaimedPoll,
+        config: &PollConfig,
+        request: PollRequest,
+        found: Found,
+        give_up: &CancellationToken,
+    ) -> Option<Found> {
+        match self.call(&claim.record, config, request, give_up).await {
+            Ok((answer, mask)) if (200..300).contains(&answer.status) => {
+                Some(Found { payload: Some(mask.payload(result_of(config, &answer))), ..found })
+            }
+            Ok((answer, _)) => {
+                let error = format!("The result could not be fetched: HTTP {}", status_text(answer.status));
+                let retry_after_ms = retry_after(&answer, self.clock.now());
+                Some(Found { verdict: PollVerdict::Later { error, retry_after_ms }, ..found })
+            }
+            Err(Unanswered::Stopped) => None,
+            Err(Unanswered::Means(PollVerdict::Later { error, retry_after_ms })) => {
+                let error = format!("The result could not be fetched: {error}");
+                Some(Found { verdict: PollVerdict::Later { error, retry_after_ms }, ..found })
+            }
+            Err(Unanswered::Means(verdict)) => Some(Found { verdict, ..found }),
+        }
+    }
+
+    fn judge(&self, claim: &ClaimedPoll, config: &PollConfig, answer: &Answer) -> Found {
+        let heard = PollAnswer { status: answer.status, body: &answer.body };
+        let word = config.status(&heard);
+        let verdict = match answer.status {
+            status if (200..300).contains(&status) || config.is_pending_status(status) => {
+                let said = config.judge(&heard);
+                self.weigh(claim, said, answer, word.as_deref())
+            }
+            401 | 403 | 404 | 410 => PollVerdict::Refused { error: format!("Poll refused: HTTP {}", told(answer)) },
+            status => PollVerdict::Later {
+                error: format!("Poll answered with HTTP {}", status_text(status)),
+                retry_after_ms: retry_after(answer, self.clock.now()),
+            },
+        };
+        Found { verdict, status_code: Some(answer.status), word, payload: None }
+    }
+
+    fn weigh(
+        &self,
+        claim: &ClaimedPoll,
+        said: providers::PollVerdict,
+        answer: &Answer,
+        word: Option<&str>,
+    ) -> PollVerdict {
+        match said {
+            providers::PollVerdict::Done => PollVerdict::Done,
+            providers::PollVerdict::Fail { error } => PollVerdict::Failed { error },
+            // A status that no value names, of an answer that says that the provider is in trouble.
+            providers::PollVerdict::Pending if answer.status == 429 || answer.status >= 500 => PollVerdict::Later {
+                error: format!("Poll answered with HTTP {}", status_text(answer.status)),
+                retry_after_ms: retry_after(answer, self.clock.now()),
+            },
+            providers::PollVerdict::Pending => PollVerdict::Pending,
+            providers::PollVerdict::DoneByCallback => {
+                let task = &claim.record.task;
+                let expected = matches!(task.policy.then, Then::Poll(policy) if policy.eases);
+                let heard_before = task.polling.mark == mark(Some(answer.status), word, None);
+                if expected && !heard_before { PollVerdict::Pending } else { PollVerdict::Done }
+            }
+        }
+    }
+
+    /// Makes one call for a task, with its credentials where they may go.
+    async fn call(
+        &self,
+        record: &TaskRecord,
+        config: &PollConfig,
+        request: PollRequest,
+        give_up: &CancellationToken,
+    ) -> Result<(Answer, Mask), Unanswered> {
+        let impossible = |error: String| Unanswered::Means(PollVerdict::Impossible { error });
+        let target = self.guard.check_url(&request.url);
+        let target = target.map_err(|refused| impossible(format!("The URL to poll was refused: {refused}")))?;
+        let (headers, mask) = self.credentials(record, config, &target).await.map_err(Unanswered::Means)?;
+        let method = Method::from_bytes(request.method.as_bytes());
+        let call = outbound::Request {
+            method: method.map_err(|_| impossible(format!("{} is no method", request.method)))?,
+            target,
+            headers,
+            body: request.body.map(Bytes::from),
+            timeout: TIMEOUT,
+            own: Vec::new(),
+            signer: None,
+        };
+        match self.client.call_until(record.task.team.0, call, give_up).await {
+            Ok(answer) => Ok((answer, mask)),
+            Err(CallError::Stopped { .. }) => Err(Unanswered::Stopped),
+            Err(error @ (CallError::Refused(_) | CallError::ForbiddenRedirect(_) | CallError::Forbidden(_))) => {
+                Err(impossible(format!("The URL to poll was refused: {error}")))
+            }
+            Err(error) => {
+                let error = format!("Poll failed: {error}");
+                Err(Unanswered::Means(PollVerdict::Later { error, retry_after_ms: None }))
+            }
+        }
+    }
+
+    /// The task's own headers, for hosts that the user or the template named; nothing for hosts that only an answer named.
+    async fn credentials(
+        &self,
+        record: &TaskRecord,
+        config: &PollConfig,
+        target: &Target,
+    ) -> Result<(Vec<(HeaderName, HeaderValue)>, Mask), PollVerdict> {
+        let request = &record.request;
+        let trusted = may_carry_credentials(target.url().as_str(), &request.target_url, config.trusted());
+        if !config.forward_auth() || !trusted {
+            return Ok((Vec::new(), Mask::default()));
+        }
+        let goes = |(name, value): &&(String, String)| {
+            let describes_body = name.get(..8).is_some_and(|start| start.eq_ignore_ascii_case("content-"));
+            !describes_body && !value.contains(placeholder::CALLBACK_URL)
+        };
+        let headers: Vec<_> = request.headers.iter().filter(goes).cloned().collect();
+        let filled = self.vault.fill(record.task.team, &headers, target).await.map_err(|denied| match denied {
+            Denied::Store(_) => {
+                PollVerdict::Later { error: "The vault could not be read".to_owned(), retry_after_ms: None }
+            }
+            denied => PollVerdict::Impossible { error: denied.to_string() },
+        })?;
+        let headers = filled.headers.into_iter().map(|(name, value)| secret_header(&name, value));
+        let headers = headers.collect::<Result<_, _>>();
+        Ok((headers.map_err(|error| PollVerdict::Impossible { error: error.to_string() })?, filled.mask))
+    }
+
+    /// Calls the provider's cancel endpoint, if it has one; answers its status code.
+    pub(super) async fn ask_to_cancel(&self, id: TaskId, give_up: &CancellationToken) -> Result<Option<u16>, String> {
+        let record = self.store.read(id).await.map_err(|error| error.to_string())?;
+        let answer = self.store.answer(id).await.map_err(|error| error.to_string())?;
+        let Some(config) = follow::poll(&record.request.follow) else { return Ok(None) };
+        let start = answer.as_ref().and_then(|answer| Json::parse(&answer.body));
+        let sources = Sources { start, params: &record.request.follow.provider_params, ..Sources::default() };
+        let Some(request) = config.cancel(&sources) else { return Ok(None) };
+        match self.call(&record, &config, request, give_up).await {
+            Ok((answer, _)) => Ok(Some(answer.status)),
+            Err(Unanswered::Stopped) => Ok(None),
+            Err(Unanswered::Means(verdict)) => Err(verdict.error().unwrap_or_default().to_owned()),
+        }
+    }
+}
+
+fn sources(claim: &ClaimedPoll) -> Sources<'_> {
+    Sources {
+        start: claim.answer.as_ref().and_then(|answer| Json::parse(&answer.body)),
+        params: &claim.record.request.follow.provider_params,
+        ..Sources::default()
+    }
+}
+
+fn payload_of(answer: &Answer) -> Payload {
+    Payload {
+        status_code: answer.status,
+        headers: answer.headers.clone(),
+        body: answer.body.clone(),
+        duration_ms: i64::try_from(answer.elapsed.as_millis()).unwrap_or(i64::MAX),
+    }
+}
+
+/// The answer with the value at the result's path as its body.
+fn result_of(config: &PollConfig, answer: &Answer) -> Payload {
+    let body = match config.result(&answer.body) {
+        Some(raw) => Bytes::copy_from_slice(raw.as_bytes()),
+        // A film or a transcript is its own result.
+        None if config.result_is_whole_body() => answer.body.clone(),
+        None => Bytes::from_static(b"null"),
+    };
+    Payload { body, ..payload_of(answer) }
+}
+
+/// The status with the beginning of what was said.
+fn told(answer: &Answer) -> String {
+    let status = status_text(answer.status);
+    let text: String = String::from_utf8_lossy(&answer.body).chars().take(SHOWN_MAX).collect();
+    let text = text.trim();
+    if text.is_empty() { status } else { format!("{status}: {text}") }
+}
