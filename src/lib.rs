@@ -15,6 +15,7 @@ pub mod dispatch;
 pub mod guard;
 pub mod net;
 pub mod outbound;
+pub mod providers;
 pub mod store;
 pub mod task;
 pub mod teams;

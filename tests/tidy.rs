@@ -13,6 +13,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("task", &[]),
     ("guard", &[]),
     ("net", &[]),
+    ("providers", &[]),
     ("telemetry", &[]),
     ("config", &["telemetry"]),
     ("clock", &["task"]),
