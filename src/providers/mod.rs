@@ -20,3 +20,35 @@
 //! | is it really from the provider? | [`Scheme::verify`]`(&`[`Signed`]`, `[`Keys`]`, now)`; [`Jwks::parse`] |
 //! | secrets in a payload that is shown | [`redact`] |
 
+
+mod callbackconfig;
+mod catalogue;
+mod expand;
+mod hosts;
+mod inject;
+mod json;
+mod passing;
+mod path;
+mod pollconfig;
+mod redact;
+mod rule;
+mod signature;
+mod template;
+#[cfg(test)]
+mod tests;
+mod wire;
+mod wrong;
+
+pub use catalogue::{BadTemplate, Catalogue, embedded};
+pub use expand::{Author, NotExpanded, Sources, UrlTemplate};
+pub use hosts::{TrustedHost, may_carry_credentials};
+pub use inject::{Existing, NotPassed};
+pub use json::{Json, Kind};
+pub use passing::{Outgoing, Part, Passed, Passing, Setting};
+pub use path::{Path, Place, View};
+pub use pollconfig::{PollAnswer, PollConfig, PollRequest, PollVerdict};
+pub use redact::redact;
+pub use rule::{CallbackRule, Content, Delivery, Forms, NotJson, Reading, Verdict};
+pub use signature::{Encoding, Invalid, Jwks, Keys, Scheme, Signed};
+pub use template::{Callback, Confidence, Submit, Template};
+pub use wrong::Wrong;
