@@ -9,9 +9,8 @@ fn main() {
     println!("cargo::rerun-if-changed=providers");
     let folder = Path::new(&env::var("CARGO_MANIFEST_DIR").unwrap()).join("providers");
     let mut files: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.retain(|file| {
-        file.extension().is_some_and(|extension| extension == "json") && !file.ends_with("schema.json")
-    });
+    files
+        .retain(|file| file.extension().is_some_and(|extension| extension == "json") && !file.ends_with("schema.json"));
     files.sort();
     let mut list = String::from("&[\n");
     for file in files {

@@ -73,8 +73,7 @@ impl CallbackRule {
     }
 
     fn to_wire(&self) -> wire::Rule {
-        let forms =
-            [(self.forms.empty, Form::Empty), (self.forms.text, Form::Text), (self.forms.binary, Form::Binary)];
+        let forms = [(self.forms.empty, Form::Empty), (self.forms.text, Form::Text), (self.forms.binary, Form::Binary)];
         wire::Rule {
             status_path: self.status.as_ref().map(ToString::to_string),
             done_values: self.done.clone(),
@@ -84,10 +83,10 @@ impl CallbackRule {
             fail_when_present: Texts::of(&self.fail_when_present),
             id_path: Texts::of(&self.id),
             error_path: Texts::of(&self.error),
-            only_when: self.only_when.as_ref().map(|(place, value)| wire::OnlyWhen {
-                path: place.to_string(),
-                value: value.clone(),
-            }),
+            only_when: self
+                .only_when
+                .as_ref()
+                .map(|(place, value)| wire::OnlyWhen { path: place.to_string(), value: value.clone() }),
             forms: forms.iter().filter(|(taken, _)| *taken).map(|(_, form)| *form).collect(),
             done_by_form: self.forms.done,
             id_spelled_otherwise: self.id_spelled_otherwise,
@@ -119,12 +118,15 @@ fn read(fields: &mut Fields<'_>) -> wire::Rule {
 }
 
 fn check(given: &wire::Rule, fields: &mut Fields<'_>) {
-    let lists =
-        [("doneValues", &given.done_values), ("failValues", &given.fail_values), ("interimValues", &given.interim_values)];
+    let lists = [
+        ("doneValues", &given.done_values),
+        ("failValues", &given.fail_values),
+        ("interimValues", &given.interim_values),
+    ];
     for (at, (name, values)) in lists.iter().enumerate() {
-        let before = lists[..at].iter().find_map(|(other, known)| {
-            values.iter().find(|value| known.contains(value)).map(|value| (other, value))
-        });
+        let before = lists[..at]
+            .iter()
+            .find_map(|(other, known)| values.iter().find(|value| known.contains(value)).map(|value| (other, value)));
         if let Some((other, value)) = before {
             fields.refuse(name, &format!("must not share values with {other}: {value}"));
         }
@@ -167,7 +169,8 @@ mod tests {
 
     #[test]
     fn what_was_read_is_shown_stored_and_restored() {
-        let text = r#"{"statusPath":"state","doneValues":["ok"],"failValues":["bad"],"idPath":"id","errorPath":"error"}"#;
+        let text =
+            r#"{"statusPath":"state","doneValues":["ok"],"failValues":["bad"],"idPath":"id","errorPath":"error"}"#;
         let rule = parse(text).unwrap();
         assert_eq!(rule.shown(), text);
         assert_eq!(CallbackRule::restore(&rule.stored()).unwrap(), rule);
@@ -189,10 +192,7 @@ mod tests {
             ]
         );
         assert_eq!(parse("[]").unwrap_err(), ["callbackConfig must be an object"]);
-        assert_eq!(
-            parse(r#"{"idPath":"a","idPath":"b"}"#).unwrap_err(),
-            ["callbackConfig.idPath is given twice"]
-        );
+        assert_eq!(parse(r#"{"idPath":"a","idPath":"b"}"#).unwrap_err(), ["callbackConfig.idPath is given twice"]);
     }
 
     #[test]

@@ -67,9 +67,7 @@ impl<'a> Json<'a> {
     /// All members of an object with this name, repeated ones included, or the element of an array.
     pub(super) fn children(self, segment: &str) -> Vec<Self> {
         match self.kind() {
-            Kind::Object => {
-                self.members().filter(|(key, _)| key_is(key, segment)).map(|(_, value)| value).collect()
-            }
+            Kind::Object => self.members().filter(|(key, _)| key_is(key, segment)).map(|(_, value)| value).collect(),
             _ => self.child(segment).into_iter().collect(),
         }
     }

@@ -20,7 +20,6 @@
 //! | is it really from the provider? | [`Scheme::verify`]`(&`[`Signed`]`, `[`Keys`]`, now)`; [`Jwks::parse`] |
 //! | secrets in a payload that is shown | [`redact`] |
 
-
 mod callbackconfig;
 mod catalogue;
 mod expand;

@@ -88,12 +88,7 @@ impl Passing {
     }
 
     /// The request with all that the provider has to be told. Without a secret, what would tell it is left out.
-    pub fn apply(
-        &self,
-        request: Outgoing<'_>,
-        callback_url: &str,
-        secret: Option<&str>,
-    ) -> Result<Passed, NotPassed> {
+    pub fn apply(&self, request: Outgoing<'_>, callback_url: &str, secret: Option<&str>) -> Result<Passed, NotPassed> {
         let mut passed = Passed { url: request.url.to_owned(), body: request.body.map(str::to_owned) };
         let wanted = |setting: &&Setting| secret.is_some() || !setting.value.contains(SECRET);
         for setting in self.settings.iter().filter(wanted) {

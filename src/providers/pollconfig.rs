@@ -207,9 +207,8 @@ impl PollConfig {
     }
 
     fn checked(wire: wire::StoredPoll) -> Result<Self, Vec<Wrong>> {
-        let config = Self::compiled(wire).map_err(|(field, text)| {
-            vec![Wrong::of(&format!("pollConfig.{field}"), &text)]
-        })?;
+        let config =
+            Self::compiled(wire).map_err(|(field, text)| vec![Wrong::of(&format!("pollConfig.{field}"), &text)])?;
         Ok(config.with_finer_values())
     }
 

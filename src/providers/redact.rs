@@ -27,9 +27,10 @@ pub fn redact<'a>(text: &'a [u8], paths: &[Path]) -> Cow<'a, [u8]> {
 fn spots(text: &[u8], path: &Path) -> Option<Vec<(usize, usize)>> {
     let whole = Json::parse(text)?;
     let start = whole.text().as_ptr() as usize - text.as_ptr() as usize;
-    let all = path.segments().iter().fold(vec![whole], |values, segment| {
-        values.into_iter().flat_map(|value| value.children(segment)).collect()
-    });
+    let all = path
+        .segments()
+        .iter()
+        .fold(vec![whole], |values, segment| values.into_iter().flat_map(|value| value.children(segment)).collect());
     let spot = |value: Json<'_>| {
         let from = start + value.offset_in(whole);
         (from, from + value.text().len())

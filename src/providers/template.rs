@@ -119,16 +119,9 @@ impl Template {
     }
 
     /// The request with the callback URL where this provider wants it.
-    pub fn pass(
-        &self,
-        request: Outgoing<'_>,
-        callback_url: &str,
-        secret: Option<&str>,
-    ) -> Result<Passed, NotPassed> {
+    pub fn pass(&self, request: Outgoing<'_>, callback_url: &str, secret: Option<&str>) -> Result<Passed, NotPassed> {
         match &self.callback {
-            Some(callback) if callback.passing.per_request() => {
-                callback.passing.apply(request, callback_url, secret)
-            }
+            Some(callback) if callback.passing.per_request() => callback.passing.apply(request, callback_url, secret),
             Some(_) => Err(NotPassed(format!(
                 "{} takes one callback URL per account, not per request; make one with POST /v1/endpoints and leave \
                  useCallback out",

@@ -165,10 +165,7 @@ impl Scheme {
             http::HeaderName::from_bytes(name.as_bytes()).ok()
         };
         let header = chosen().map(|name| name.as_str().to_owned());
-        header.map_or_else(
-            || self.clone(),
-            |header| Self::Header { header, prefix: prefix.clone(), header_from: None },
-        )
+        header.map_or_else(|| self.clone(), |header| Self::Header { header, prefix: prefix.clone(), header_from: None })
     }
 
     /// Where the provider's public keys are, for the schemes that have any.

@@ -38,7 +38,9 @@ fn what_cannot_be_filled_in_is_said() {
     for dots in [r#"{"job":{"id":".."}}"#, r#"{"job":{"id":"."}}"#] {
         assert!(expand(url, dots).unwrap_err().contains("would change its path"));
     }
-    assert!(expand("https://a.example/{pollResult.body.x}", "{}").unwrap_err().contains("the poll's answer holds no x"));
+    assert!(
+        expand("https://a.example/{pollResult.body.x}", "{}").unwrap_err().contains("the poll's answer holds no x")
+    );
     assert!(expand("https://a.example/{account}", "{}").unwrap_err().contains("providerParams has no account"));
     for no_url in ["javascript:alert(1)", "file:///etc/passwd", "/relative", "nonsense", "ftp://a.example"] {
         assert!(expand("{startResult.body.u}", &format!(r#"{{"u":"{no_url}"}}"#)).is_err(), "{no_url}");
@@ -53,7 +55,10 @@ fn slashes_stay_where_a_template_says_so() {
         let start = format!(r#"{{"name":"{name}"}}"#);
         url.expand(&Sources { start: Json::parse(start.as_bytes()), id: &id, ..Sources::default() }, slashes).ok()
     };
-    assert_eq!(filled("models/veo/operations/a b", true).as_deref(), Some("https://a.example/v1/models/veo/operations/a%20b"));
+    assert_eq!(
+        filled("models/veo/operations/a b", true).as_deref(),
+        Some("https://a.example/v1/models/veo/operations/a%20b")
+    );
     assert_eq!(filled("arn:aws:x/y", false).as_deref(), Some("https://a.example/v1/arn%3Aaws%3Ax%2Fy"));
     for bad in ["../x", "a/../b", "a/.", "a//b", "/a", "a/"] {
         assert_eq!(filled(bad, true), None, "{bad}");
@@ -139,7 +144,8 @@ proptest! {
 #[test]
 fn templates_of_the_project_name_only_parameters_that_they_describe() {
     for template in embedded().unwrap() {
-        let described: Vec<(String, String)> = template.params.keys().map(|key| (key.clone(), "x".to_owned())).collect();
+        let described: Vec<(String, String)> =
+            template.params.keys().map(|key| (key.clone(), "x".to_owned())).collect();
         if let Some(poll) = template.poll() {
             assert!(poll.for_task(&described).is_ok(), "{}", template.id);
         }

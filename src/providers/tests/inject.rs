@@ -25,7 +25,11 @@ fn objects_and_arrays_are_made_on_the_way_and_no_other_byte_changes() {
         (r#"{"a":[ ]}"#, "a.0", format!(r#"{{"a":[{URL} ]}}"#)),
         (r#"{"a":[{"x":1}]}"#, "a.0.url", format!(r#"{{"a":[{{"x":1,"url":{URL}}}]}}"#)),
         (r#"{"a":null,"b":1}"#, "a.0.url", format!(r#"{{"a":[{{"url":{URL}}}],"b":1}}"#)),
-        (r#"{"webhook":"mine","n":196619188014358660}"#, "webhook", format!(r#"{{"webhook":{URL},"n":196619188014358660}}"#)),
+        (
+            r#"{"webhook":"mine","n":196619188014358660}"#,
+            "webhook",
+            format!(r#"{{"webhook":{URL},"n":196619188014358660}}"#),
+        ),
         (r#"{"webhook":{"url":"mine"}}"#, "webhook.url", format!(r#"{{"webhook":{{"url":{URL}}}}}"#)),
         ("null", "a", format!(r#"{{"a":{URL}}}"#)),
         (r#"{"0":1}"#, "0", format!(r#"{{"0":{URL}}}"#)),

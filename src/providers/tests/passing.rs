@@ -91,7 +91,7 @@ fn with_the_secret_where_the_provider_wants_to_be_told() {
     let secret = Some("a\"b");
     assert_eq!(body("bfl", "{}", secret), format!(r#"{{"webhook_url":"{URL}","webhook_secret":"a\"b"}}"#));
     let revai = body("revai", "{}", secret);
-    assert!(revai.contains(r#""auth_headers":{"Authorization":"Bearer a\"b"}"#), "{revai}");
+    assert!(revai.contains(r#""Authorization": "Bearer a\"b""#), "{revai}");
     for id in ["bfl", "assemblyai", "piapi", "revai", "speechmatics", "llamaparse"] {
         assert!(template(id).callback().unwrap().passing.tells_secret(), "{id}");
     }
@@ -100,7 +100,8 @@ fn with_the_secret_where_the_provider_wants_to_be_told() {
 
 #[test]
 fn in_a_form_that_holds_json() {
-    let form = "--b\r\nContent-Disposition: form-data; name=\"config\"\r\n\r\n{\"type\":\"transcription\"}\r\n--b--\r\n";
+    let form =
+        "--b\r\nContent-Disposition: form-data; name=\"config\"\r\n\r\n{\"type\":\"transcription\"}\r\n--b--\r\n";
     let request = Outgoing {
         url: "https://eu1.asr.api.speechmatics.com/v2/jobs",
         body: Some(form),

@@ -115,10 +115,21 @@ fn the_six_judge_answers_as_documented() {
         ("cloudflare-batch", 200, r#"{"result":{"responses":[]}}"#, PollVerdict::Done),
         ("elevenlabs-stt", 404, "{}", PollVerdict::Pending),
         ("baseten", 200, r#"{"status":"SUCCEEDED"}"#, PollVerdict::DoneByCallback),
-        ("sunoapi", 200, r#"{"data":{"status":"CALLBACK_EXCEPTION","errorMessage":null}}"#, PollVerdict::DoneByCallback),
-        ("sunoapi", 200, r#"{"data":{"status":"CALLBACK_EXCEPTION","errorMessage":"bad prompt"}}"#, failed("bad prompt")),
+        (
+            "sunoapi",
+            200,
+            r#"{"data":{"status":"CALLBACK_EXCEPTION","errorMessage":null}}"#,
+            PollVerdict::DoneByCallback,
+        ),
+        (
+            "sunoapi",
+            200,
+            r#"{"data":{"status":"CALLBACK_EXCEPTION","errorMessage":"bad prompt"}}"#,
+            failed("bad prompt"),
+        ),
     ] {
-        let verdict = if id == "sunoapi" && verdict == PollVerdict::DoneByCallback { PollVerdict::Done } else { verdict };
+        let verdict =
+            if id == "sunoapi" && verdict == PollVerdict::DoneByCallback { PollVerdict::Done } else { verdict };
         assert_eq!(judge(template(id).poll().unwrap(), status, body), verdict, "{id} {body}");
     }
     assert!(template("elevenlabs-stt").poll().unwrap().is_pending_status(404));
@@ -151,11 +162,17 @@ fn the_next_requests_are_made_from_the_answers() {
     let foreign = r#"{"id":"a","polling_url":"https://evil.example/?id=a"}"#;
     assert_eq!(ask("bfl", foreign, &[]), get("https://api.bfl.ai/v1/get_result?id=a"));
     let veo = r#"{"name":"models/veo/operations/x"}"#;
-    assert_eq!(ask("gemini-veo", veo, &[]), get("https://generativelanguage.googleapis.com/v1beta/models/veo/operations/x"));
+    assert_eq!(
+        ask("gemini-veo", veo, &[]),
+        get("https://generativelanguage.googleapis.com/v1beta/models/veo/operations/x")
+    );
     let params = [("account_id".to_owned(), "acc".to_owned()), ("model".to_owned(), "@cf/baai/bge".to_owned())];
     let url = "https://api.cloudflare.com/client/v4/accounts/acc/ai/run/%40cf/baai/bge?queueRequest=true";
     let body = Some(r#"{ "request_id": "q\"1" }"#.to_owned());
-    assert_eq!(ask("cloudflare-batch", r#"{"result":{"request_id":"q\"1"}}"#, &params), Ok(("POST".to_owned(), url.to_owned(), body)));
+    assert_eq!(
+        ask("cloudflare-batch", r#"{"result":{"request_id":"q\"1"}}"#, &params),
+        Ok(("POST".to_owned(), url.to_owned(), body))
+    );
     let region = [("region".to_owned(), "us-east-1".to_owned())];
     let arn = r#"{"invocationArn":"arn:aws:bedrock:us-east-1:1:async-invoke/x"}"#;
     let url = "https://bedrock-runtime.us-east-1.amazonaws.com/async-invoke/arn%3Aaws%3Abedrock%3Aus-east-1%3A1%3Aasync-invoke%2Fx";
@@ -166,9 +183,13 @@ fn the_next_requests_are_made_from_the_answers() {
 #[test]
 fn results_and_cancellations_have_requests_of_their_own() {
     let start = br#"{"id":"p1","urls":{"cancel":"https://api.replicate.com/v1/predictions/p1/cancel"}}"#;
-    let sources = Sources { start: Json::parse(start), poll: Json::parse(br#"{"output_file_id":"f1"}"#), ..Sources::default() };
+    let sources =
+        Sources { start: Json::parse(start), poll: Json::parse(br#"{"output_file_id":"f1"}"#), ..Sources::default() };
     let request = template("replicate").poll().unwrap().cancel(&sources).unwrap();
-    assert_eq!((request.method.as_str(), request.url.as_str()), ("POST", "https://api.replicate.com/v1/predictions/p1/cancel"));
+    assert_eq!(
+        (request.method.as_str(), request.url.as_str()),
+        ("POST", "https://api.replicate.com/v1/predictions/p1/cancel")
+    );
     let request = template("luma").poll().unwrap().cancel(&sources).unwrap();
     assert_eq!((request.method.as_str(), request.url.ends_with("/generations/p1")), ("DELETE", true));
     assert!(template("bfl").poll().unwrap().cancel(&sources).is_none());

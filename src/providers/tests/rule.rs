@@ -161,7 +161,11 @@ fn events_about_something_else_are_news() {
 #[test]
 fn other_shapes_of_the_providers_events() {
     for (id, body, verdict) in [
-        ("fal", r#"{"request_id":"r","status":"ERROR","error":"Invalid status code: 422","payload":{"detail":[]}}"#, failed("Invalid status code: 422")),
+        (
+            "fal",
+            r#"{"request_id":"r","status":"ERROR","error":"Invalid status code: 422","payload":{"detail":[]}}"#,
+            failed("Invalid status code: 422"),
+        ),
         ("replicate", r#"{"id":"r","status":"canceled","error":null}"#, failed("The provider reported: canceled")),
         ("replicate", r#"{"id":"r","status":"aborted"}"#, failed("The provider reported: aborted")),
         ("luma", r#"{"id":"l","state":"failed","failure_reason":"moderated"}"#, failed("moderated")),
@@ -173,19 +177,47 @@ fn other_shapes_of_the_providers_events() {
         ("baseten", r#"{"request_id":"b","data":null,"errors":[{"code":"X","message":"boom"}]}"#, failed("boom")),
         ("sunoapi", r#"{"code":200,"data":{"callbackType":"first","task_id":"s"}}"#, Verdict::Interim),
         ("sunoapi", r#"{"code":400,"msg":"bad","data":{"callbackType":"error","task_id":"s"}}"#, failed("bad")),
-        ("novita", r#"{"payload":{"task":{"task_id":"n","status":"TASK_STATUS_FAILED","reason":"why"}}}"#, failed("why")),
+        (
+            "novita",
+            r#"{"payload":{"task":{"task_id":"n","status":"TASK_STATUS_FAILED","reason":"why"}}}"#,
+            failed("why"),
+        ),
         ("wavespeed", r#"{"id":"w","status":"failed","error":"oom"}"#, failed("oom")),
         ("gladia", r#"{"id":"g","event":"transcription.success","payload":{"id":"g"}}"#, Verdict::Done),
         ("gladia", r#"{"id":"g","event":"transcription.created","payload":{"id":"g"}}"#, Verdict::Interim),
-        ("llamaparse", r#"{"event_id":"e","event_type":"parse.error","data":{"job_id":"j"}}"#, failed("The provider reported: parse.error")),
+        (
+            "llamaparse",
+            r#"{"event_id":"e","event_type":"parse.error","data":{"job_id":"j"}}"#,
+            failed("The provider reported: parse.error"),
+        ),
         ("llamaparse", r#"{"event_id":"e","event_type":"parse.pending","data":{"job_id":"j"}}"#, Verdict::Interim),
-        ("openai-responses", r#"{"type":"response.incomplete","data":{"id":"r"}}"#, failed("The provider reported: response.incomplete")),
-        ("openai-batch", r#"{"type":"batch.expired","data":{"id":"b"}}"#, failed("The provider reported: batch.expired")),
-        ("heygen", r#"{"event_type":"avatar_video.fail","event_data":{"video_id":"v","msg":"no credit"}}"#, failed("no credit")),
-        ("mux", r#"{"type":"video.asset.errored","data":{"id":"m","errors":{"messages":["bad input"]}}}"#, failed("bad input")),
+        (
+            "openai-responses",
+            r#"{"type":"response.incomplete","data":{"id":"r"}}"#,
+            failed("The provider reported: response.incomplete"),
+        ),
+        (
+            "openai-batch",
+            r#"{"type":"batch.expired","data":{"id":"b"}}"#,
+            failed("The provider reported: batch.expired"),
+        ),
+        (
+            "heygen",
+            r#"{"event_type":"avatar_video.fail","event_data":{"video_id":"v","msg":"no credit"}}"#,
+            failed("no credit"),
+        ),
+        (
+            "mux",
+            r#"{"type":"video.asset.errored","data":{"id":"m","errors":{"messages":["bad input"]}}}"#,
+            failed("bad input"),
+        ),
         ("mux", r#"{"type":"video.asset.created","data":{"id":"m"}}"#, Verdict::Interim),
         ("firecrawl", r#"{"type":"agent.action","id":"f"}"#, Verdict::Interim),
-        ("apify", r#"{"eventType":"ACTOR.RUN.TIMED_OUT","eventData":{"actorRunId":"a"}}"#, failed("The provider reported: ACTOR.RUN.TIMED_OUT")),
+        (
+            "apify",
+            r#"{"eventType":"ACTOR.RUN.TIMED_OUT","eventData":{"actorRunId":"a"}}"#,
+            failed("The provider reported: ACTOR.RUN.TIMED_OUT"),
+        ),
     ] {
         assert_eq!(says(of(id), body), verdict, "{id}: {body}");
     }

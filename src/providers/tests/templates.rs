@@ -27,8 +27,16 @@ fn the_six_come_first_and_look_as_clients_know_them() {
 #[test]
 fn the_keys_of_a_poll_configuration_come_in_the_public_order() {
     let order = [
-        "urlTemplate", "interval", "statusPath", "doneValues", "failValues", "resultPath", "resultUrlTemplate",
-        "errorPath", "forwardAuth", "maxDuration",
+        "urlTemplate",
+        "interval",
+        "statusPath",
+        "doneValues",
+        "failValues",
+        "resultPath",
+        "resultUrlTemplate",
+        "errorPath",
+        "forwardAuth",
+        "maxDuration",
     ];
     for template in embedded().unwrap() {
         let Some(poll) = template.poll() else { continue };
@@ -47,7 +55,10 @@ fn each_is_complete() {
         assert_eq!(template.retry_on, [429], "{id}");
         assert!(template.max_duration_ms() >= 600_000, "{id}");
         let pollable = template.poll().is_some();
-        assert!(pollable || template.callback().is_some() || !template.notes.is_empty(), "{id}: say why there is neither");
+        assert!(
+            pollable || template.callback().is_some() || !template.notes.is_empty(),
+            "{id}: say why there is neither"
+        );
         if let Some(poll) = template.poll() {
             assert!(!poll.id_places().is_empty(), "{id}");
             assert_eq!(crate::providers::PollConfig::restore(&poll.stored()).unwrap().stored(), poll.stored(), "{id}");
@@ -66,7 +77,10 @@ fn each_is_complete() {
 fn credentials_go_to_hosts_that_a_template_names() {
     for template in embedded().unwrap() {
         let Some(poll) = template.poll() else { continue };
-        let url = serde_json::from_str::<serde_json::Value>(&poll.shown()).unwrap()["urlTemplate"].as_str().unwrap().to_owned();
+        let url = serde_json::from_str::<serde_json::Value>(&poll.shown()).unwrap()["urlTemplate"]
+            .as_str()
+            .unwrap()
+            .to_owned();
         let Some(origin) = UrlTemplate::parse(&url, Author::Project).unwrap().literal_origin() else { continue };
         let target = "https://elsewhere.example/";
         assert!(crate::providers::may_carry_credentials(&origin, target, poll.trusted()), "{}: {origin}", template.id);
@@ -75,10 +89,19 @@ fn credentials_go_to_hosts_that_a_template_names() {
 
 #[test]
 fn account_level_providers_are_those_whose_docs_say_so() {
-    let ids: BTreeSet<&str> = embedded().unwrap().iter().filter(|one| one.is_account_level()).map(|one| one.id.as_str()).collect();
+    let ids: BTreeSet<&str> =
+        embedded().unwrap().iter().filter(|one| one.is_account_level()).map(|one| one.id.as_str()).collect();
     let expected = [
-        "elevenlabs-stt", "heygen", "leonardo", "meshy", "mux", "openai-batch", "openai-responses", "openai-videos",
-        "synthesia", "twelvelabs",
+        "elevenlabs-stt",
+        "heygen",
+        "leonardo",
+        "meshy",
+        "mux",
+        "openai-batch",
+        "openai-responses",
+        "openai-videos",
+        "synthesia",
+        "twelvelabs",
     ];
     assert_eq!(ids, BTreeSet::from(expected));
     assert_eq!(embedded().unwrap().iter().filter(|one| one.takes_callback_url()).count(), 26);

@@ -89,7 +89,9 @@ fn what_nobody_sends_is_never_the_end() {
 fn failures_have_words() {
     for webhook in all().iter().filter(|webhook| webhook.state == "failed") {
         let rule = &embedded().unwrap().get(webhook.template.as_ref().unwrap()).unwrap().callback().unwrap().rule;
-        let Verdict::Fail { error } = rule.read(&webhook.delivery()).unwrap().verdict else { panic!("{}", webhook.name) };
+        let Verdict::Fail { error } = rule.read(&webhook.delivery()).unwrap().verdict else {
+            panic!("{}", webhook.name)
+        };
         assert!(!error.is_empty() && error.len() < 200, "{}: {error}", webhook.name);
     }
 }
