@@ -1,0 +1,73 @@
+//! The templates that come with the program: every file of the folder `providers/`.
+
+use std::fmt;
+use std::sync::LazyLock;
+
+use super::template::Template;
+use super::wire;
+
+/// `(name of the file, its text)`, gathered by build.rs.
+static FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/providers.rs"));
+
+/// All templates, in the order in which they are listed.
+#[derive(Debug)]
+pub struct Catalogue(Vec<Template>);
+
+/// A template's file that makes no sense.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadTemplate {
+    /// The file's name, without the ending.
+    pub file: String,
+    /// What is wrong with it.
+    pub error: String,
+}
+
+impl fmt::Display for BadTemplate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "providers/{}.json: {}", self.file, self.error)
+    }
+}
+
+impl std::error::Error for BadTemplate {}
+
+/// The templates of this program. Checked at the first call, which belongs at the start.
+pub fn embedded() -> Result<&'static Catalogue, BadTemplate> {
+    static EMBEDDED: LazyLock<Result<Catalogue, BadTemplate>> = LazyLock::new(|| Catalogue::read(FILES));
+    EMBEDDED.as_ref().map_err(Clone::clone)
+}
+
+impl Catalogue {
+    /// Reads and checks templates: `(name, text)`.
+    pub fn read(files: &[(&str, &str)]) -> Result<Self, BadTemplate> {
+        let mut templates = Vec::with_capacity(files.len());
+        for (name, text) in files {
+            let bad = |error: String| BadTemplate { file: (*name).to_owned(), error };
+            let wire: wire::Template = serde_json::from_str(text).map_err(|error| bad(error.to_string()))?;
+            if wire.id != *name {
+                return Err(bad(format!("its id is {}, which must be the file's name", wire.id)));
+            }
+            templates.push(Template::of_wire(wire).map_err(bad)?);
+        }
+        templates.sort_by(|a, b| (a.place.unwrap_or(u16::MAX), &a.id).cmp(&(b.place.unwrap_or(u16::MAX), &b.id)));
+        Ok(Self(templates))
+    }
+
+    /// The template with this id.
+    pub fn get(&self, id: &str) -> Option<&Template> {
+        self.0.iter().find(|template| template.id == id)
+    }
+
+    /// All of them, in the order in which they are listed.
+    pub fn iter(&self) -> std::slice::Iter<'_, Template> {
+        self.0.iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a Catalogue {
+    type Item = &'a Template;
+    type IntoIter = std::slice::Iter<'a, Template>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}

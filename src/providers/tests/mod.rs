@@ -1,0 +1,9 @@
+mod expand;
+mod inject;
+mod json;
+mod passing;
+mod pollconfig;
+mod rule;
+mod signatures;
+mod templates;
+mod webhooks;

@@ -1,0 +1,211 @@
+//! Poll configurations are read with words for people, merged, stored, and judge answers.
+
+use crate::providers::{Json, PollAnswer, PollConfig, PollVerdict, Sources, Template, TrustedHost, embedded};
+
+const GOOD: &str =
+    r#"{"urlTemplate":"https://a.example/{startResult.body.id}","statusPath":"s","doneValues":["ok"],"failValues":[]}"#;
+
+fn template(id: &str) -> &'static Template {
+    embedded().unwrap().get(id).unwrap()
+}
+
+fn parse(text: &str, template: Option<&Template>) -> Result<PollConfig, Vec<String>> {
+    PollConfig::parse(Json::parse(text.as_bytes()).unwrap(), template, &[])
+        .map_err(|wrong| wrong.iter().map(ToString::to_string).collect())
+}
+
+fn judge(config: &PollConfig, status: u16, body: &str) -> PollVerdict {
+    config.judge(&PollAnswer { status, body: body.as_bytes() })
+}
+
+fn failed(error: &str) -> PollVerdict {
+    PollVerdict::Fail { error: error.to_owned() }
+}
+
+#[test]
+fn defaults_are_filled_in_and_shown_in_order() {
+    let config = parse(GOOD, None).unwrap();
+    let shown = r#"{"urlTemplate":"https://a.example/{startResult.body.id}","interval":5,"statusPath":"s","doneValues":["ok"],"failValues":[],"resultPath":"","forwardAuth":true,"maxDuration":600}"#;
+    assert_eq!(config.shown(), shown);
+    assert_eq!((config.interval_ms(), config.max_duration_ms(), config.forward_auth()), (5000, 600_000, true));
+    let again = PollConfig::restore(&config.stored()).unwrap();
+    assert_eq!((again.shown(), again.stored()), (config.shown(), config.stored()));
+}
+
+#[test]
+fn all_that_is_wrong_is_told_at_once() {
+    let wrong = parse(
+        r#"{"urlTemplate":"https://{x}.example/","interval":0,"statusPath":"a..b","doneValues":[],"failValues":"x",
+            "resultPath":"__proto__","errorPath":1,"forwardAuth":"yes","maxDuration":1e9,"method":"POST"}"#,
+        None,
+    );
+    let expected = [
+        "pollConfig.interval must be a number of seconds from 1 to 3600",
+        "pollConfig.statusPath must be names parted by single dots, such as data.status or images.0.url",
+        "pollConfig.failValues must be an array of at most 100 strings",
+        "pollConfig.resultPath must not hold __proto__",
+        "pollConfig.errorPath must be a string",
+        "pollConfig.forwardAuth must be true or false",
+        "pollConfig.maxDuration must be a number of seconds from 1 to 2592000",
+        "pollConfig.doneValues must hold at least one value",
+        "pollConfig.urlTemplate must name the host as it is; a placeholder may only stand in the path or the query, or \
+         be the whole URL",
+        "Unknown field: pollConfig.method",
+    ];
+    assert_eq!(wrong.unwrap_err(), expected);
+    let missing = ["urlTemplate", "statusPath", "doneValues", "failValues"];
+    assert_eq!(parse("{}", None).unwrap_err(), missing.map(|name| format!("pollConfig.{name} is required")));
+    assert_eq!(parse("[]", None).unwrap_err(), ["pollConfig must be an object"]);
+    for bad in ["0.01", "3600.5", "\"5\"", "true", "1e9"] {
+        let text = GOOD.replace("\"statusPath\"", &format!("\"interval\":{bad},\"statusPath\""));
+        assert!(parse(&text, None).is_err(), "{bad}");
+    }
+    let both = GOOD.replace("\"failValues\":[]", "\"failValues\":[\"ok\"]");
+    assert_eq!(parse(&both, None).unwrap_err(), ["pollConfig.failValues must not share values with doneValues: ok"]);
+    let not_strings = GOOD.replace("[\"ok\"]", "[true]");
+    assert!(parse(&not_strings, None).is_err());
+}
+
+#[test]
+fn placeholders_need_their_values_at_creation() {
+    let with = |url: &str| GOOD.replace("https://a.example/{startResult.body.id}", url);
+    let wrong = parse(&with("https://a.example/{account}/{id}"), None).unwrap_err();
+    assert_eq!(wrong, ["providerParams.account is required: the URL to poll has the placeholder {account}"]);
+    assert!(parse(&with("https://a.example/{id}"), None).unwrap_err()[0].contains("{id}"));
+    assert!(parse(&with("https://a.example/{id}"), Some(template("luma"))).is_ok());
+    let runpod = parse("{}", Some(template("runpod"))).unwrap_err();
+    assert!(runpod[0].contains("providerParams.endpoint_id is required"), "{runpod:?}");
+    let params = [("endpoint_id".to_owned(), "e1".to_owned())];
+    assert!(template("runpod").poll().unwrap().for_task(&params).is_ok());
+}
+
+#[test]
+fn a_users_keys_override_the_templates() {
+    let config = parse(r#"{"interval":30,"failValues":["failed"]}"#, Some(template("replicate"))).unwrap();
+    let shown = r#"{"urlTemplate":"https://api.replicate.com/v1/predictions/{startResult.body.id}","interval":30,"statusPath":"status","doneValues":["succeeded"],"failValues":["failed"],"resultPath":"output","forwardAuth":true,"maxDuration":600}"#;
+    assert_eq!(config.shown(), shown);
+    assert_eq!(judge(&config, 200, r#"{"status":"aborted"}"#), PollVerdict::Pending, "the user's list is whole");
+    let plain = parse("{}", Some(template("replicate"))).unwrap();
+    assert_eq!(judge(&plain, 200, r#"{"status":"aborted","error":"x"}"#), failed("x"));
+    let own = parse(r#"{"doneValues":["aborted"]}"#, Some(template("replicate"))).unwrap();
+    assert_eq!(judge(&own, 200, r#"{"status":"aborted"}"#), PollVerdict::Done);
+    assert_eq!(PollConfig::restore(&own.stored()).unwrap().shown(), own.shown());
+}
+
+#[test]
+fn the_six_judge_answers_as_documented() {
+    for (id, status, body, verdict) in [
+        ("fal", 200, r#"{"status":"COMPLETED"}"#, PollVerdict::Done),
+        ("fal", 202, r#"{"status":"IN_QUEUE"}"#, PollVerdict::Pending),
+        ("fal", 200, r#"{"status":"COMPLETED","error":"oom","error_type":"runner"}"#, failed("oom")),
+        ("fal", 200, r#"{"status":"COMPLETED","error":null}"#, PollVerdict::Done),
+        ("replicate", 200, r#"{"status":"failed","error":"boom"}"#, failed("boom")),
+        ("runwayml", 200, r#"{"status":"FAILED","failure":"moderated"}"#, failed("moderated")),
+        ("runwayml", 200, r#"{"status":"THROTTLED"}"#, PollVerdict::Pending),
+        ("luma", 200, r#"{"state":"dreaming"}"#, PollVerdict::Pending),
+        ("elevenlabs-dubbing", 200, r#"{"status":"dubbed"}"#, PollVerdict::Done),
+        ("stability-video", 202, r#"{"status":"in-progress"}"#, PollVerdict::Pending),
+        ("stability-video", 200, "\u{0}\u{1}film", PollVerdict::Done),
+        ("stability-video", 404, r#"{"errors":["no such job"]}"#, failed(r#"["no such job"]"#)),
+        ("stability-video", 403, "", failed("The provider reported: 403")),
+        ("gemini-veo", 200, r#"{"name":"o","done":true,"response":{}}"#, PollVerdict::Done),
+        ("gemini-veo", 200, r#"{"name":"o","done":true,"error":{"code":3,"message":"bad"}}"#, failed("bad")),
+        ("gemini-veo", 200, r#"{"name":"o"}"#, PollVerdict::Pending),
+        ("cloudflare-batch", 200, r#"{"result":{"status":"queued"}}"#, PollVerdict::Pending),
+        ("cloudflare-batch", 200, r#"{"result":{"responses":[]}}"#, PollVerdict::Done),
+        ("elevenlabs-stt", 404, "{}", PollVerdict::Pending),
+        ("baseten", 200, r#"{"status":"SUCCEEDED"}"#, PollVerdict::DoneByCallback),
+        (
+            "sunoapi",
+            200,
+            r#"{"data":{"status":"CALLBACK_EXCEPTION","errorMessage":null}}"#,
+            PollVerdict::DoneByCallback,
+        ),
+        (
+            "sunoapi",
+            200,
+            r#"{"data":{"status":"CALLBACK_EXCEPTION","errorMessage":"bad prompt"}}"#,
+            failed("bad prompt"),
+        ),
+    ] {
+        let verdict =
+            if id == "sunoapi" && verdict == PollVerdict::DoneByCallback { PollVerdict::Done } else { verdict };
+        assert_eq!(judge(template(id).poll().unwrap(), status, body), verdict, "{id} {body}");
+    }
+    assert!(template("elevenlabs-stt").poll().unwrap().is_pending_status(404));
+    assert!(!template("replicate").poll().unwrap().is_pending_status(404));
+}
+
+#[test]
+fn results_are_the_raw_text_at_their_path() {
+    let luma = template("luma").poll().unwrap();
+    assert_eq!(luma.result(br#"{"assets":{"video": "https:\/\/x" }}"#).as_deref(), Some(r#""https:\/\/x""#));
+    assert_eq!(luma.result(br#"{"assets":null}"#).as_deref(), Some("null"));
+    assert_eq!(luma.result(b"no json"), None);
+    let fal = template("fal").poll().unwrap();
+    let body = r#"{"seed": 196619188014358660, "x":1.0e2}"#;
+    assert_eq!(fal.result(body.as_bytes()).as_deref(), Some(body));
+    assert!(fal.result_is_whole_body() && !luma.result_is_whole_body());
+}
+
+#[test]
+fn the_next_requests_are_made_from_the_answers() {
+    let target = "https://api.bfl.ai/v1/flux";
+    let ask = |id: &str, start: &str, params: &[(String, String)]| {
+        let sources = Sources { start: Json::parse(start.as_bytes()), params, ..Sources::default() };
+        template(id).poll().unwrap().poll(&sources, target).map(|request| (request.method, request.url, request.body))
+    };
+    let get = |url: &str| Ok(("GET".to_owned(), url.to_owned(), None));
+    assert_eq!(ask("bfl", r#"{"id":"a"}"#, &[]), get("https://api.bfl.ai/v1/get_result?id=a"));
+    let regional = r#"{"id":"a","polling_url":"https://api.us1.bfl.ai/v1/get_result?id=a"}"#;
+    assert_eq!(ask("bfl", regional, &[]), get("https://api.us1.bfl.ai/v1/get_result?id=a"));
+    let foreign = r#"{"id":"a","polling_url":"https://evil.example/?id=a"}"#;
+    assert_eq!(ask("bfl", foreign, &[]), get("https://api.bfl.ai/v1/get_result?id=a"));
+    let veo = r#"{"name":"models/veo/operations/x"}"#;
+    assert_eq!(
+        ask("gemini-veo", veo, &[]),
+        get("https://generativelanguage.googleapis.com/v1beta/models/veo/operations/x")
+    );
+    let params = [("account_id".to_owned(), "acc".to_owned()), ("model".to_owned(), "@cf/baai/bge".to_owned())];
+    let url = "https://api.cloudflare.com/client/v4/accounts/acc/ai/run/%40cf/baai/bge?queueRequest=true";
+    let body = Some(r#"{ "request_id": "q\"1" }"#.to_owned());
+    assert_eq!(
+        ask("cloudflare-batch", r#"{"result":{"request_id":"q\"1"}}"#, &params),
+        Ok(("POST".to_owned(), url.to_owned(), body))
+    );
+    let region = [("region".to_owned(), "us-east-1".to_owned())];
+    let arn = r#"{"invocationArn":"arn:aws:bedrock:us-east-1:1:async-invoke/x"}"#;
+    let url = "https://bedrock-runtime.us-east-1.amazonaws.com/async-invoke/arn%3Aaws%3Abedrock%3Aus-east-1%3A1%3Aasync-invoke%2Fx";
+    assert_eq!(ask("bedrock-async", arn, &region), get(url));
+    assert!(ask("luma", "{}", &[]).is_err());
+}
+
+#[test]
+fn results_and_cancellations_have_requests_of_their_own() {
+    let start = br#"{"id":"p1","urls":{"cancel":"https://api.replicate.com/v1/predictions/p1/cancel"}}"#;
+    let sources =
+        Sources { start: Json::parse(start), poll: Json::parse(br#"{"output_file_id":"f1"}"#), ..Sources::default() };
+    let request = template("replicate").poll().unwrap().cancel(&sources).unwrap();
+    assert_eq!(
+        (request.method.as_str(), request.url.as_str()),
+        ("POST", "https://api.replicate.com/v1/predictions/p1/cancel")
+    );
+    let request = template("luma").poll().unwrap().cancel(&sources).unwrap();
+    assert_eq!((request.method.as_str(), request.url.ends_with("/generations/p1")), ("DELETE", true));
+    assert!(template("bfl").poll().unwrap().cancel(&sources).is_none());
+    let result = template("openai-batch").poll().unwrap().result_request(&sources).unwrap().unwrap();
+    assert_eq!(result.url, "https://api.openai.com/v1/files/f1/content");
+    assert!(template("luma").poll().unwrap().result_request(&sources).is_none());
+}
+
+#[test]
+fn hosts_that_the_user_wrote_are_trusted() {
+    let config = parse(GOOD, None).unwrap();
+    assert_eq!(config.trusted(), [TrustedHost::parse("https://a.example").unwrap()]);
+    let text = r#"{"urlTemplate":"http://127.0.0.1:9/{id}"}"#;
+    let over = parse(text, Some(template("luma"))).unwrap();
+    let trusted: Vec<String> = over.trusted().iter().map(ToString::to_string).collect();
+    assert_eq!(trusted, ["api.lumalabs.ai", "http://127.0.0.1:9"]);
+    let named_by_answer = parse(r#"{"urlTemplate":"{startResult.body.url}"}"#, Some(template("luma"))).unwrap();
+    assert_eq!(named_by_answer.trusted().len(), 1);
+}
