@@ -176,7 +176,7 @@ async fn of_doubtful_answers_one_is_taken_and_nothing_before_or_after_it() {
     let smuggled = "HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\nsmuggled";
     let interim = "HTTP/1.1 100 Continue\r\n\r\n".repeat(1000);
     let answers = [
-        (format!("{interim}HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"), "ok"),
+        (format!("{interim}HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok"), "ok"),
         (
             format!(
                 "HTTP/1.1 200 OK\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n{smuggled}"
