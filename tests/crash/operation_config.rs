@@ -75,7 +75,8 @@ fn every_setting_is_the_same_from_flag_variable_and_file() {
     let words: Vec<String> = names.iter().flat_map(|name| [format!("--{name}"), samples[name].to_owned()]).collect();
     let by_flag = shown(&site, &words.iter().map(String::as_str).collect::<Vec<_>>());
     let file = site.dir.join("all.toml");
-    fs::write(&file, names.iter().map(|name| format!("{name} = \"{}\"\n", samples[name])).collect::<String>()).unwrap();
+    let keys: Vec<String> = names.iter().map(|name| format!("{name} = \"{}\"", samples[name])).collect();
+    fs::write(&file, keys.join("\n")).unwrap();
     let by_file = shown(&site, &["--config", file.to_str().unwrap()]);
     for setting in SETTINGS {
         set(&mut site, &setting.variable(), samples[setting.name]);

@@ -175,14 +175,10 @@ async fn of_doubtful_answers_one_is_taken_and_nothing_before_or_after_it() {
     let service = Service::start().await;
     let smuggled = "HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\nsmuggled";
     let interim = "HTTP/1.1 100 Continue\r\n\r\n".repeat(1000);
+    let two_lengths = "HTTP/1.1 200 OK\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n";
     let answers = [
         (format!("{interim}HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok"), "ok"),
-        (
-            format!(
-                "HTTP/1.1 200 OK\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n{smuggled}"
-            ),
-            "ok",
-        ),
+        (format!("{two_lengths}2\r\nok\r\n0\r\n\r\n{smuggled}"), "ok"),
         (format!("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok{smuggled}"), "ok"),
         (format!("HTTP/1.1 204 No Content\r\n\r\n{smuggled}"), ""),
     ];

@@ -1,4 +1,4 @@
-//! T21 and T22: lines of the catalogue that only a call can judge are really called, and forbidden addresses hear nothing.
+//! T21 and T22: lines of the catalogue that only a call can judge are really called; forbidden addresses hear nothing.
 
 use std::collections::HashSet;
 use std::io;

@@ -1,6 +1,6 @@
 //! T26: what we sign is accepted by receivers' own code: the published library of Standard Webhooks, and a few lines of
-//! Python. `./test` installs the library and names the interpreter that has it in `AQ_TEST_PYTHON`; without that variable
-//! the lines of Python judge alone.
+//! Python. `./test` installs the library and names the interpreter that has it in `AQ_TEST_PYTHON`; where neither the
+//! variable nor what it installed is there, the lines of Python judge alone.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
