@@ -5,10 +5,17 @@
 mod callbacks;
 mod calls;
 mod creation;
+mod ends;
+mod hostile;
+mod noisy_team;
 mod races;
 mod reading;
+mod redirects;
 mod signals;
 mod ssrf;
+mod ssrf_calls;
 mod support;
 mod vault;
+mod verifiers;
+mod webhook_schedule;
 mod webhooks;

@@ -125,14 +125,19 @@ impl Service {
     }
 
     /// A service with just these flags, among these names.
-    pub async fn among(flags: &[&str], names: Names) -> Self {
-        Self::in_folder(Arc::new(Folder::make()), Arc::default(), flags, names).await
+    pub async fn among(flags: &[&str], names: impl Resolver + 'static) -> Self {
+        Self::in_folder(Arc::new(Folder::make()), Arc::default(), flags, Arc::new(names)).await
     }
 
-    async fn in_folder(folder: Arc<Folder>, clock: Arc<TestClock>, flags: &[&str], names: Names) -> Self {
+    async fn in_folder(
+        folder: Arc<Folder>,
+        clock: Arc<TestClock>,
+        flags: &[&str],
+        resolver: Arc<dyn Resolver>,
+    ) -> Self {
         let surroundings = Surroundings {
             clock: clock.clone(),
-            resolver: Arc::new(names),
+            resolver,
             tls: None,
             fatal: Arc::new(|why| panic!("the store failed: {why}")),
         };
@@ -145,7 +150,7 @@ impl Service {
         let (folder, clock) = (self.folder.clone(), self.clock.clone());
         self.app.stop().await;
         let flags = [&["--allow-target", "127.0.0.0/8"], flags].concat();
-        Self::in_folder(folder, clock, &flags, Names::default()).await
+        Self::in_folder(folder, clock, &flags, Arc::new(Names::default())).await
     }
 
     /// Where its database is.
