@@ -36,11 +36,12 @@ pub struct CallbackRule {
     pub forms: Forms,
     /// The id is not spelled as in the answer to the submission, so the two cannot be compared (Gemini's batches).
     pub id_spelled_otherwise: bool,
-    /// The field whose value is sent back, where a provider tests the URL first (MiniMax).
+    /// The field whose value is sent back, where a provider tests the URL first (`MiniMax`).
     pub challenge: Option<String>,
 }
 
 /// Which bodies a callback may have beside JSON.
+#[expect(clippy::struct_excessive_bools, reason = "independent of one another")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Forms {
     /// None at all, the state being in the query.
