@@ -47,8 +47,8 @@ pub enum Author {
     Project,
 }
 
-/// Where the values come from.
-#[derive(Clone, Copy, Debug, Default)]
+/// Where the values come from. They may be secret, so they cannot be shown.
+#[derive(Clone, Copy, Default)]
 pub struct Sources<'a> {
     /// The body of the answer to the submission, if it is JSON.
     pub start: Option<Json<'a>>,

@@ -49,8 +49,8 @@ pub struct Setting {
     pub replace: bool,
 }
 
-/// A request's URL and body, to be changed as little as can be.
-#[derive(Clone, Copy, Debug)]
+/// A request's URL and body, to be changed as little as can be. They may hold secrets, so they cannot be shown.
+#[derive(Clone, Copy)]
 pub struct Outgoing<'a> {
     /// The target's URL.
     pub url: &'a str,

@@ -36,8 +36,8 @@ pub struct PollConfig {
     trusted: Vec<TrustedHost>,
 }
 
-/// A poll's answer.
-#[derive(Clone, Copy, Debug)]
+/// A poll's answer. It may hold anything, so it cannot be shown.
+#[derive(Clone, Copy)]
 pub struct PollAnswer<'a> {
     /// Its status code.
     pub status: u16,
@@ -67,7 +67,7 @@ pub enum PollVerdict {
 }
 
 /// A request that the poller is to make.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct PollRequest {
     /// GET or POST for a poll; whatever the provider wants for a cancellation.
     pub method: String,
@@ -186,7 +186,7 @@ impl PollConfig {
         if self.wire.finer.pending_statuses.contains(&answer.status) && !is(&self.done) {
             return PollVerdict::Pending;
         }
-        if !(200..300).contains(&answer.status) && !(by_code && is(&self.done)) {
+        if !((200..300).contains(&answer.status) || by_code && is(&self.done)) {
             let refused = matches!(answer.status, 401 | 403 | 404 | 410);
             return if refused { PollVerdict::Refused } else { PollVerdict::Busy };
         }
@@ -269,8 +269,8 @@ impl PollConfig {
         missing.dedup();
         if missing.is_empty() && (!self.url.needs_id() || !self.id.is_empty()) {
             let slashes = self.wire.finer.keep_slashes;
-            let bad = [Some(&self.url), self.result_url.as_ref()].into_iter().flatten();
-            let bad = bad.filter_map(|url| url.bad_param(params, slashes)).next();
+            let mut urls = [Some(&self.url), self.result_url.as_ref()].into_iter().flatten();
+            let bad = urls.find_map(|url| url.bad_param(params, slashes));
             let tell = |(key, message)| vec![Wrong { field: format!("providerParams.{key}"), message }];
             return bad.map_or(Ok(()), |bad| Err(tell(bad)));
         }
