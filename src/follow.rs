@@ -44,10 +44,15 @@ pub fn job_id(template: &Template, answer: &Payload) -> Option<String> {
     view.first(&template.id_path)
 }
 
-/// The job that an accepted answer names, where the provider's webhooks come to one address for all jobs.
+/// The job that an accepted answer names, where the provider's webhooks come to one address for all jobs of an account.
 pub fn job(follow: &Follow, answer: &Payload) -> Option<Job> {
-    let template = template(follow).filter(|template| template.is_account_level())?;
-    Some(Job { provider: template.id.clone(), id: job_id(template, answer)? })
+    let template = template(follow)?;
+    Some(Job { provider: template.account()?.to_owned(), id: job_id(template, answer)? })
+}
+
+/// The templates whose webhooks come to the account of this name: the account's own, or that of one of its templates.
+pub fn templates_of_account(name: &str) -> Vec<&'static Template> {
+    providers::embedded().map(|catalogue| catalogue.of_account(name)).unwrap_or_default()
 }
 
 /// A request as a template changes it, with its URL and body as they are now.

@@ -97,7 +97,8 @@ async fn read(
     let text = body::read(body, &head.headers, limit(api, callback), api.limits.body_time).await?;
     let secret = record.request.follow.callback_secret.as_deref();
     if let Some(scheme) = callback.and_then(|callback| callback.signature.as_ref()) {
-        api.check_signature(record.task.team, scheme, secret, &head.headers, &text).await?;
+        let scheme = scheme.for_request(record.request.body.as_deref());
+        api.check_signature(record.task.team, &scheme, secret, &head.headers, &text).await?;
     }
     let rule = follow::rule(&record.request.follow);
     understand(rule.as_deref(), head.uri.query(), &head.headers, &text)

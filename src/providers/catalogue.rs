@@ -57,6 +57,13 @@ impl Catalogue {
         self.0.iter().find(|template| template.id == id)
     }
 
+    /// The templates that share an account's events, by the account's name (`openai`) or by one of their ids. An event
+    /// that comes for the account is about a task of one of them, and is judged by that one's rule.
+    pub fn of_account(&self, name: &str) -> Vec<&Template> {
+        let account = self.get(name).and_then(Template::account).unwrap_or(name);
+        self.iter().filter(|template| template.account() == Some(account)).collect()
+    }
+
     /// All of them, in the order in which they are listed.
     pub fn iter(&self) -> std::slice::Iter<'_, Template> {
         self.0.iter()

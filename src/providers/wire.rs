@@ -241,6 +241,8 @@ pub struct Passing {
     pub value: Option<Box<RawValue>>,
     #[serde(default)]
     pub beside: Vec<Setting>,
+    /// The account whose events come to one URL, where several templates share it; else the template's id.
+    pub account: Option<String>,
     /// For people: where to register the URL of an account.
     pub register: Option<String>,
 }
