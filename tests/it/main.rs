@@ -1,4 +1,6 @@
 //! The contract, sentence by sentence, held by the real service over real HTTP.
+//!
+//! `AQ_TEST_LARGE=1` runs the large forms.
 
 #![expect(clippy::format_push_string, reason = "tests may be plain")]
 

@@ -195,17 +195,9 @@ impl Service {
         self.ask("GET", &format!("/v1/tasks/{id}")).await.expect(200).json()["task"].clone()
     }
 
-    /// The task once it has this status.
+    /// The task once it has this status. Asks again and again: a long poll that comes after the change is held for nothing.
     pub async fn becomes(&self, id: &str, status: &str) -> Value {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let task = self.ask("GET", &format!("/v1/tasks/{id}?wait=1")).await.expect(200).json()["task"].clone();
-            if task["status"] == status {
-                return task;
-            }
-            assert!(Instant::now() < deadline, "never {status}: {task}");
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
+        self.once(id, status, |task| task["status"] == status).await
     }
 
     /// The task once a look at it says yes.
@@ -217,7 +209,7 @@ impl Service {
                 return task;
             }
             assert!(Instant::now() < deadline, "never {what}: {task}");
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
     }
 
