@@ -191,9 +191,6 @@ async fn take(api: &Api, head: &Parts, body: Body) -> Result<Response, Problem> 
     })?;
     let templates = follow::templates_of_account(&endpoint.provider);
     let first = templates.first().and_then(|template| template.callback()).ok_or_else(unknown)?;
-    if head.method == http::Method::OPTIONS {
-        return Ok(acknowledged());
-    }
     if let Some(answer) = ruled::other_method(&head.method, Some(first))? {
         return Ok(answer);
     }

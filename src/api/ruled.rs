@@ -80,8 +80,8 @@ pub fn other_method(method: &Method, callback: Option<&Callback>) -> Result<Opti
     let taken = |name: &str| callback.is_some_and(|callback| callback.methods.iter().any(|known| known == name));
     match method {
         &Method::POST => Ok(None),
+        &Method::OPTIONS if callback.is_some() => Ok(Some(json(StatusCode::OK, &serde_json::json!({"ok": true})))),
         method if !taken(method.as_str()) => Err(Problem::post_only()),
-        &Method::OPTIONS => Ok(Some(json(StatusCode::OK, &serde_json::json!({"ok": true})))),
         _ => Ok(None),
     }
 }

@@ -7,6 +7,7 @@
 mod callbacks;
 mod calls;
 mod creation;
+mod endpoints;
 mod ends;
 mod hostile;
 mod noisy_team;
