@@ -22,6 +22,7 @@
 //! - **Signatures**: [`Scheme::verify`] checks a [`Signed`] webhook with [`Keys`] at a time; [`Jwks::parse`] reads
 //!   public keys, which others fetch from [`Scheme::jwks_url`]. `Scheme::for_request` knows a header that the
 //!   request chose.
+//! - **For people**: [`table`] lists the templates as docs/providers.md holds them.
 //! - **What is shown of payloads**: [`redact`] leaves secrets out.
 //! - **Looking into JSON**: [`Json`] and [`Path`], without changing a byte.
 
@@ -37,6 +38,7 @@ mod pollconfig;
 mod redact;
 mod rule;
 mod signature;
+mod table;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -54,5 +56,6 @@ pub use pollconfig::{PollAnswer, PollConfig, PollRequest, PollVerdict};
 pub use redact::redact;
 pub use rule::{CallbackRule, Content, Delivery, Forms, NotJson, Reading, Verdict};
 pub use signature::{Encoding, Invalid, Jwks, Keys, Scheme, Signed};
+pub use table::table;
 pub use template::{Callback, Confidence, Submit, Template};
 pub use wrong::Wrong;

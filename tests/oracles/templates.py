@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks that every provider template fits providers/schema.json."""
+"""Checks that every provider template fits providers/schema.json, and so do files that are named as arguments."""
 
 import json
 import pathlib
@@ -15,6 +15,7 @@ schema = json.loads((folder / "schema.json").read_text())
 jsonschema.Draft202012Validator.check_schema(schema)
 validator = jsonschema.Draft202012Validator(schema)
 files = sorted(file for file in folder.glob("*.json") if file.name != "schema.json")
+files += map(pathlib.Path, sys.argv[1:])
 wrong = [
     f"{file.name}: {error.json_path}: {error.message}"
     for file in files

@@ -29,7 +29,7 @@ pub(super) fn all() -> Vec<Webhook> {
     files.iter().map(|file| read(file)).collect()
 }
 
-fn read(file: &Path) -> Webhook {
+pub(super) fn read(file: &Path) -> Webhook {
     let bytes = fs::read(file).unwrap();
     let split = bytes.windows(2).position(|pair| pair == b"\n\n").unwrap();
     let head = std::str::from_utf8(&bytes[..split]).unwrap();
