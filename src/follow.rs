@@ -33,6 +33,12 @@ pub fn rule(follow: &Follow) -> Option<Cow<'static, CallbackRule>> {
     }
 }
 
+/// The webhook secret that the request itself tells the provider, by reference, where the provider wants to be told.
+pub fn told_secret(follow: &Follow) -> Option<&str> {
+    let tells = |template: &Template| template.callback().is_some_and(|callback| callback.passing.tells_secret());
+    follow.callback_secret.as_deref().filter(|_| follow.use_callback && template(follow).is_some_and(tells))
+}
+
 /// How the task's job is asked after.
 pub fn poll(follow: &Follow) -> Option<PollConfig> {
     PollConfig::restore(follow.poll_config.as_deref()?).ok()

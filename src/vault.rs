@@ -91,6 +91,19 @@ impl Vault {
         self.open(&self.live(team, id).await?)
     }
 
+    /// Opens a reference that the request itself tells to `target`; what comes back is masked as headers are.
+    pub async fn tell(
+        &self,
+        team: TeamId,
+        id: &str,
+        target: &Target,
+        mask: &mut Mask,
+    ) -> Result<Zeroizing<String>, Denied> {
+        let opened = self.open(&self.for_sending(team, id, target).await?)?;
+        mask.add(&opened);
+        Ok(opened)
+    }
+
     /// The token behind a reference, if the team may use it now.
     pub async fn live(&self, team: TeamId, id: &str) -> Result<Token, Denied> {
         match self.store.token(team, id.to_owned()).await {
@@ -154,6 +167,11 @@ impl Mask {
                 self.0.push(Zeroizing::new(text.to_owned()));
             }
         }
+    }
+
+    /// These values too.
+    pub fn extend(&mut self, other: Self) {
+        self.0.extend(other.0);
     }
 
     /// The text without the values.

@@ -10,6 +10,7 @@ use super::following;
 use crate::api::Api;
 use crate::api::fields::{Fields, Reader};
 use crate::api::problem::{Detail, Problem};
+use crate::follow;
 use crate::guard::{Guard, MAX_URL_BYTES, Refused, Target, check_header};
 use crate::store::HostId;
 use crate::task::{Backoff, Follow, Method, Policy, Request, TeamId, Then, Timestamp, placeholder};
@@ -82,14 +83,16 @@ pub fn parse(text: &[u8], api: &Api) -> Result<Asked, Problem> {
 
 /// Checks that every reference to a secret may be used as the request uses it.
 pub async fn check_references(api: &Api, team: TeamId, request: &Request) -> Result<(), Problem> {
-    let references: Vec<&String> =
-        request.headers.iter().map(|(_, value)| value).filter(|value| value.starts_with(vault::PREFIX)).collect();
-    if !references.is_empty() {
+    let headers = request.headers.iter().map(|(_, value)| ("headers", value.as_str()));
+    let headers = headers.filter(|(_, value)| value.starts_with(vault::PREFIX));
+    let told = follow::told_secret(&request.follow).map(|secret| ("callbackSecret", secret));
+    let sent: Vec<_> = headers.chain(told).collect();
+    if !sent.is_empty() {
         let target = api.guard.check_url(&filled(&request.target_url, api));
         let target = target.map_err(|refused| Problem::bad_request(url_message("targetUrl", &refused)))?;
-        for reference in references {
+        for (field, reference) in sent {
             let checked = api.vault.for_sending(team, reference, &target).await;
-            checked.map_err(|denied| refused_reference("headers", denied))?;
+            checked.map_err(|denied| refused_reference(field, denied))?;
         }
     }
     if let Some(secret) = &request.follow.callback_secret {
