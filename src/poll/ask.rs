@@ -61,7 +61,7 @@ impl Poller {
             Err(Unanswered::Stopped) => return None,
             Err(Unanswered::Means(verdict)) => return Some(Found::nothing(verdict)),
         };
-        let found = self.judge(claim, &config, &answer);
+        let found = self.judge(claim, &config, &answer, &mask);
         if found.verdict != PollVerdict::Done {
             let payload = found.verdict.error().map(|_| mask.payload(payload_of(&answer)));
             return Some(Found { payload, ..found });
@@ -101,15 +101,15 @@ impl Poller {
         }
     }
 
-    fn judge(&self, claim: &ClaimedPoll, config: &PollConfig, answer: &Answer) -> Found {
+    fn judge(&self, claim: &ClaimedPoll, config: &PollConfig, answer: &Answer, mask: &Mask) -> Found {
         let heard = PollAnswer { status: answer.status, body: &answer.body };
-        let word = config.status(&heard);
+        let word = config.status(&heard).map(|word| mask.text(word));
         let verdict = match config.judge(&heard) {
             providers::PollVerdict::Done => PollVerdict::Done,
-            providers::PollVerdict::Fail { error } => PollVerdict::Failed { error },
+            providers::PollVerdict::Fail { error } => PollVerdict::Failed { error: mask.text(error) },
             providers::PollVerdict::Pending => PollVerdict::Pending,
             providers::PollVerdict::Refused => {
-                PollVerdict::Refused { error: format!("Poll refused: HTTP {}", told(answer)) }
+                PollVerdict::Refused { error: format!("Poll refused: HTTP {}", told(answer, mask)) }
             }
             providers::PollVerdict::Busy => PollVerdict::Later {
                 error: format!("Poll answered with HTTP {}", status_text(answer.status)),
@@ -232,10 +232,11 @@ fn result_of(config: &PollConfig, answer: &Answer) -> Payload {
     Payload { body, ..payload_of(answer) }
 }
 
-/// The status with the beginning of what was said.
-fn told(answer: &Answer) -> String {
+/// The status with the beginning of what was said, and no secret in it.
+fn told(answer: &Answer, mask: &Mask) -> String {
     let status = status_text(answer.status);
-    let text: String = String::from_utf8_lossy(&answer.body).chars().take(SHOWN_MAX).collect();
+    let text = mask.text(String::from_utf8_lossy(&answer.body).into_owned());
+    let text: String = text.chars().take(SHOWN_MAX).collect();
     let text = text.trim();
     if text.is_empty() { status } else { format!("{status}: {text}") }
 }

@@ -172,3 +172,43 @@ async fn no_file_holds_a_value_in_the_clear() {
     }
     assert!(looked_at > 10_000, "the database was read");
 }
+
+#[tokio::test]
+async fn a_webhook_secret_that_the_request_tells_goes_where_it_may_only() {
+    let service = Service::start().await;
+    let target = Target::start(|seen, _| Reply::with(200, &[], &String::from_utf8_lossy(&seen.body))).await;
+    let body = |reference: &str| {
+        json!({
+            "targetUrl": target.url("/"), "provider": "bfl", "useCallback": true, "callbackSecret": reference,
+            "body": "{}", "pollConfig": {"interval": 60}
+        })
+    };
+    for more in [json!({"use": "verify"}), json!({"allowedHosts": ["api.bfl.ai"]})] {
+        let reference = token(&service, more).await;
+        service.try_create(&body(&reference).to_string()).await.expect(400);
+    }
+    let created = service.create(&body(&token(&service, json!({})).await)).await;
+    service.becomes(&created.id, "polling").await;
+    let told = String::from_utf8(target.request(1).await.body.clone()).unwrap();
+    assert!(told.contains(&format!("\"webhook_secret\":\"{CANARY}\"")), "{told}");
+}
+
+#[tokio::test]
+async fn a_secret_that_a_poll_echoes_is_masked_in_the_error() {
+    let service = Service::start().await;
+    let target = Target::start(|seen, number| match number {
+        1 => Reply::with(200, &[], r#"{"id":"1"}"#),
+        _ => Reply::with(401, &[], &format!("bad key {}", seen.header("authorization").unwrap_or_default())),
+    })
+    .await;
+    let reference = token(&service, json!({})).await;
+    let poll = json!({
+        "urlTemplate": target.url("/{startResult.body.id}"), "statusPath": "s", "doneValues": ["a"],
+        "failValues": ["b"], "interval": 1
+    });
+    let body = json!({"targetUrl": target.url("/"), "headers": {"Authorization": reference}, "pollConfig": poll});
+    let created = service.create(&body).await;
+    let task = service.becomes(&created.id, "failed").await;
+    assert_eq!(task["error"], "Poll refused: HTTP 401 - Unauthorized: bad key ***");
+    assert!(!format!("{:?}", service.events(&created.id).await).contains(CANARY));
+}
