@@ -10,7 +10,7 @@ pub const USAGE: &str = "\
 cargo bench --bench service [-- OPTIONS]
   --quick         about a minute: fewer rounds, smaller counts, no special sections
   --json          one JSON object on standard output and nothing else
-  --only A,B      some of: echo, yardstick, create, resolve, cycle, million, longpolls
+  --only A,B      some of: echo, yardstick, create, resolve, ruled, cycle, million, longpolls
   --rounds N      interleaved rounds (default 5; 3 with --quick)
   --binary PATH   measure this binary instead of the one just built
 ";
@@ -26,6 +26,8 @@ pub enum Section {
     Create,
     /// `POST /v1/callbacks/:id`.
     Resolve,
+    /// The same, for tasks with a callback rule.
+    Ruled,
     /// Creation to answered completion webhook.
     Cycle,
     /// A store with a million waiting tasks.
@@ -36,8 +38,16 @@ pub enum Section {
 
 impl Section {
     /// All of them.
-    const ALL: [Self; 7] =
-        [Self::Echo, Self::Yardstick, Self::Create, Self::Resolve, Self::Cycle, Self::Million, Self::LongPolls];
+    const ALL: [Self; 8] = [
+        Self::Echo,
+        Self::Yardstick,
+        Self::Create,
+        Self::Resolve,
+        Self::Ruled,
+        Self::Cycle,
+        Self::Million,
+        Self::LongPolls,
+    ];
 
     /// The name on the command line and in the report.
     pub const fn name(self) -> &'static str {
@@ -46,6 +56,7 @@ impl Section {
             Self::Yardstick => "yardstick",
             Self::Create => "create",
             Self::Resolve => "resolve",
+            Self::Ruled => "ruled",
             Self::Cycle => "cycle",
             Self::Million => "million",
             Self::LongPolls => "longpolls",
