@@ -10,7 +10,7 @@ pub const USAGE: &str = "\
 cargo bench --bench service [-- OPTIONS]
   --quick         about a minute: fewer rounds, smaller counts, no special sections
   --json          one JSON object on standard output and nothing else
-  --only A,B      some of: echo, yardstick, create, resolve, ruled, cycle, million, longpolls
+  --only A,B      some of: echo, yardstick, create, resolve, ruled, cycle, million, longpolls, polls
   --rounds N      interleaved rounds (default 5; 3 with --quick)
   --binary PATH   measure this binary instead of the one just built
 ";
@@ -34,11 +34,13 @@ pub enum Section {
     Million,
     /// Ten thousand open long polls.
     LongPolls,
+    /// Twenty thousand polling tasks.
+    Polls,
 }
 
 impl Section {
     /// All of them.
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Echo,
         Self::Yardstick,
         Self::Create,
@@ -47,6 +49,7 @@ impl Section {
         Self::Cycle,
         Self::Million,
         Self::LongPolls,
+        Self::Polls,
     ];
 
     /// The name on the command line and in the report.
@@ -60,6 +63,7 @@ impl Section {
             Self::Cycle => "cycle",
             Self::Million => "million",
             Self::LongPolls => "longpolls",
+            Self::Polls => "polls",
         }
     }
 
@@ -70,7 +74,7 @@ impl Section {
 
     /// Whether the section takes minutes, and so is left out of a quick run unless asked for by name.
     const fn is_long(self) -> bool {
-        matches!(self, Self::Million | Self::LongPolls)
+        matches!(self, Self::Million | Self::LongPolls | Self::Polls)
     }
 }
 

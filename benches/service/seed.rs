@@ -1,5 +1,6 @@
 //! Waiting tasks, made before anything is measured.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,8 +10,11 @@ use asyncqueue::config::{Config, FlagValues, Host};
 use asyncqueue::credentials::Kind;
 use asyncqueue::follow;
 use asyncqueue::outbound::SystemResolver;
+use asyncqueue::providers::{Json, PollConfig};
 use asyncqueue::store::{HostId, NewTask};
-use asyncqueue::task::{Backoff, Follow, Method, Policy, Request, State, Task, TaskId, TeamId, Then, Timestamp};
+use asyncqueue::task::{
+    Backoff, Follow, Method, Policy, PollPolicy, Request, State, Task, TaskId, TeamId, Then, Timestamp,
+};
 
 use crate::failure::{Failure, Outcome};
 use crate::lab::{Lab, SECRET_KEY, Service, Store};
@@ -44,6 +48,32 @@ pub async fn service_with_waiting(lab: &Lab, shape: Shape, count: u32) -> Outcom
     let service = lab.service_on(store).await?;
     service.wait_for_total("waiting", count, PATIENCE).await?;
     Ok((service, tasks))
+}
+
+/// A store with `count` tasks that ask `address` every five seconds how their job goes, which never ends.
+pub async fn store_with_polling(lab: &Lab, count: u32, address: SocketAddr) -> Outcome<Store> {
+    let store = lab.new_store()?;
+    let opened = app::open(&config(&store)?, &surroundings()).await?;
+    let team = opened.admin.new_team(app::DEFAULT_TEAM.to_owned(), None).await?.id;
+    let json = format!(
+        r#"{{"urlTemplate":"http://{address}/jobs/{{job}}","statusPath":"status","doneValues":["done"],"failValues":["no"]}}"#
+    );
+    let json = Json::parse(json.as_bytes()).ok_or("no JSON")?;
+    let params = [("job".to_owned(), "1".to_owned())];
+    let poll_config = PollConfig::parse(json, None, &params).map_err(|wrong| Failure(format!("{wrong:?}")))?.stored();
+    for _ in 0..count {
+        let (id, now) = opened.admin.ids.make();
+        let follow =
+            Follow { poll_config: Some(poll_config.clone()), provider_params: params.to_vec(), ..Follow::default() };
+        let mut new = waiting(id, team, now, opened.keyring.current(), follow);
+        let poll = PollPolicy { every_ms: 5_000, for_ms: 24 * 3600 * 1000, eases: false };
+        new.task.policy.then = Then::Poll(poll);
+        new.task.state = State::Polling { deadline: now.plus(Duration::from_secs(24 * 3600)) };
+        new.task.polling.next_at = Some(now.plus_millis(poll.delay_ms(id, 0)));
+        new.host = HostId(i64::from(count));
+        opened.store.create(new).await?;
+    }
+    Ok(store)
 }
 
 /// Makes the tasks through the store, as they are once their calls were accepted: the same rows, without the calls.
