@@ -46,6 +46,8 @@ pub struct Submit {
 pub struct Template {
     /// The name in `provider`.
     pub id: String,
+    /// What stands for this template inside of callback ids, 2 to 63, where it has such a number.
+    pub callback_class: Option<u8>,
     /// The provider's own name.
     pub name: String,
     /// One line.
@@ -173,6 +175,7 @@ impl Template {
         let longest = wire.max_duration.map(millis).or(poll.as_ref().map(PollConfig::max_duration_ms));
         Ok(Self {
             id: wire.id,
+            callback_class: wire.callback_class,
             name: wire.name,
             description: wire.description,
             docs: wire.docs,

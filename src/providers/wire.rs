@@ -192,6 +192,7 @@ pub struct Template {
     pub _schema: String,
     pub place: Option<u16>,
     pub id: String,
+    pub callback_class: Option<u8>,
     pub name: String,
     pub description: String,
     pub docs: String,
