@@ -211,7 +211,7 @@ impl App {
             max_in_flight: config.max_in_flight,
             max_per_host: config.max_in_flight_per_host,
         };
-        let poller = self.poller(config, around, opened, &client, &guard);
+        let poller = Self::poller(config, around, opened, &client, &guard);
         let deliverer = Deliverer {
             store: opened.store.clone(),
             client,
@@ -241,14 +241,7 @@ impl App {
         Ok(())
     }
 
-    fn poller(
-        &self,
-        config: &Config,
-        around: &Surroundings,
-        opened: &Opened,
-        client: &Client,
-        guard: &Arc<Guard>,
-    ) -> Poller {
+    fn poller(config: &Config, around: &Surroundings, opened: &Opened, client: &Client, guard: &Arc<Guard>) -> Poller {
         Poller {
             store: opened.store.clone(),
             client: client.clone(),
