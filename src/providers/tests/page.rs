@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::{env, fs};
 
 use super::webhooks::{self, Webhook};
@@ -22,15 +23,12 @@ fn block(file: &str) -> &'static str {
 struct Written(PathBuf);
 
 impl Written {
-    fn new(file: &str) -> Self {
-        let file = Path::new(file).file_name().unwrap().to_str().unwrap();
-        let folder = env::temp_dir().join(format!("asyncqueue-page-{}-{file}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
-        Self(folder.join(file))
-    }
-
     fn holding(file: &str) -> Self {
-        let written = Self::new(file);
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let folder = env::temp_dir().join(format!("asyncqueue-page-{}-{number}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let written = Self(folder.join(Path::new(file).file_name().unwrap()));
         fs::write(&written.0, block(file)).unwrap();
         written
     }
