@@ -79,6 +79,14 @@ impl Handler for Front {
 fn is_private(route: Route) -> bool {
     !matches!(
         route,
-        Route::Callback | Route::Signal | Route::Health | Route::Ready | Route::Metrics | Route::OpenApi | Route::Other
+        Route::Callback
+            | Route::EndpointEvent
+            | Route::Signal
+            | Route::Providers
+            | Route::Health
+            | Route::Ready
+            | Route::Metrics
+            | Route::OpenApi
+            | Route::Other
     )
 }
