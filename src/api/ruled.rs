@@ -57,6 +57,7 @@ pub async fn resolve(
     match read(api, &record, callback, head, body).await {
         Ok(Said::Challenge(answer)) => Ok(raw_json(StatusCode::OK, answer)),
         Ok(Said::Heard(heard)) if is_stale(api, &record, callback, &heard).await? => {
+            api.refused_by_state(id, &event(CallbackVerdict::Interim), words).await?;
             tracing::info!(task.id = %id, "A callback about another job than the task's was acknowledged and left");
             api.still(id, words).await
         }
@@ -77,10 +78,13 @@ pub async fn resolve(
 
 /// What the template says of a method other than POST: an answer, or that it is not taken.
 pub fn other_method(method: &Method, callback: Option<&Callback>) -> Result<Option<Response>, Problem> {
-    let taken = |name: &str| callback.is_some_and(|callback| callback.methods.iter().any(|known| known == name));
+    let taken: &[String] = callback.map(|callback| callback.methods.as_slice()).unwrap_or_default();
     match method {
         &Method::POST => Ok(None),
-        method if !taken(method.as_str()) => Err(Problem::post_only()),
+        method if !taken.iter().any(|known| known == method.as_str()) => Err(match taken {
+            [] => Problem::post_only(),
+            taken => Problem::only(taken.join(", ")),
+        }),
         &Method::OPTIONS => Ok(Some(json(StatusCode::OK, &serde_json::json!({"ok": true})))),
         _ => Ok(None),
     }
@@ -97,7 +101,9 @@ async fn read(
     let text = body::read(body, &head.headers, limit(api, callback), api.limits.body_time).await?;
     let secret = record.request.follow.callback_secret.as_deref();
     if let Some(scheme) = callback.and_then(|callback| callback.signature.as_ref()) {
-        api.check_signature(record.task.team, scheme, secret, &head.headers, &text).await?;
+        // The user may have told the provider another header's name.
+        let scheme = scheme.for_request(record.request.body.as_deref());
+        api.check_signature(record.task.team, &scheme, secret, &head.headers, &text).await?;
     }
     let rule = follow::rule(&record.request.follow);
     understand(rule.as_deref(), head.uri.query(), &head.headers, &text)
