@@ -184,7 +184,12 @@ impl Dispatcher {
     }
 
     /// Where to call and what to send, with the callback URL wherever it belongs.
-    async fn address(&self, claim: &Claimed, callback: Option<&str>) -> Result<(String, Option<String>), CallError> {
+    async fn address(
+        &self,
+        claim: &Claimed,
+        callback: Option<&str>,
+        mask: &mut Mask,
+    ) -> Result<(String, Option<String>), CallError> {
         let request = &claim.request;
         let Some(callback) = callback else {
             return Ok((request.target_url.clone(), body(request).map(str::to_owned)));
@@ -193,9 +198,11 @@ impl Dispatcher {
         let body = body(request).map(|body| placeholder::fill(body, callback));
         let template = follow::template(&request.follow).filter(|_| request.follow.use_callback);
         let Some(template) = template else { return Ok((url, body)) };
-        let tells = template.callback().is_some_and(|callback| callback.passing.tells_secret());
-        let secret = match request.follow.callback_secret.as_deref().filter(|_| tells) {
-            Some(id) => Some(self.vault.verifier(claim.task.team, id).await.map_err(denied)?),
+        let secret = match follow::told_secret(&request.follow) {
+            Some(id) => {
+                let target = self.guard.check_url(&url).map_err(CallError::Refused)?;
+                self.vault.tell(claim.task.team, id, &target, mask).await.map_err(denied)?
+            }
             None => None,
         };
         let outgoing = follow::outgoing(request, &url, body.as_deref());
@@ -212,7 +219,7 @@ impl Dispatcher {
         mask: &mut Mask,
     ) -> Result<outbound::Request, CallError> {
         let request = &claim.request;
-        let (url, body) = self.address(claim, callback).await?;
+        let (url, body) = self.address(claim, callback, mask).await?;
         let target = self.guard.check_url(&url).map_err(CallError::Refused)?;
         let now = self.clock.now();
         let secrets = self.teams.secrets(claim.task.team, now).await;
@@ -221,7 +228,7 @@ impl Dispatcher {
             CallError::NotSent("the request could not be signed".to_owned())
         })?;
         let opened = self.vault.fill(claim.task.team, &request.headers, &target).await.map_err(denied)?;
-        *mask = opened.mask;
+        mask.extend(opened.mask);
         let headers = opened.headers.into_iter().map(|(name, value)| match callback {
             Some(url) if value.contains(placeholder::CALLBACK_URL) => {
                 secret_header(&name, Zeroizing::new(placeholder::fill(&value, url)))

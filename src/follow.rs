@@ -50,6 +50,12 @@ pub fn job(follow: &Follow, answer: &Payload) -> Option<Job> {
     Some(Job { provider: template.id.clone(), id: job_id(template, answer)? })
 }
 
+/// The reference of the secret that the provider is told with the job, to sign with.
+pub fn told_secret(follow: &Follow) -> Option<&str> {
+    let callback = template(follow).filter(|_| follow.use_callback)?.callback()?;
+    follow.callback_secret.as_deref().filter(|_| callback.passing.tells_secret())
+}
+
 /// A request as a template changes it, with its URL and body as they are now.
 pub fn outgoing<'a>(request: &'a Request, url: &'a str, body: Option<&'a str>) -> Outgoing<'a> {
     let content_type = request.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));

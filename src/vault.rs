@@ -86,6 +86,24 @@ impl Vault {
         Ok(filled)
     }
 
+    /// Opens the secret that a provider is told to sign with, for one call to `target`. One that only verifies is never
+    /// sent: whoever made it has told the provider.
+    pub async fn tell(
+        &self,
+        team: TeamId,
+        id: &str,
+        target: &Target,
+        mask: &mut Mask,
+    ) -> Result<Option<Zeroizing<String>>, Denied> {
+        let opened = match self.for_sending(team, id, target).await {
+            Ok(token) => self.open(&token)?,
+            Err(Denied::VerifyOnly(_)) => return Ok(None),
+            Err(denied) => return Err(denied),
+        };
+        mask.add(&opened);
+        Ok(Some(opened))
+    }
+
     /// Opens a reference to check a signature with.
     pub async fn verifier(&self, team: TeamId, id: &str) -> Result<Zeroizing<String>, Denied> {
         self.open(&self.live(team, id).await?)
@@ -154,6 +172,11 @@ impl Mask {
                 self.0.push(Zeroizing::new(text.to_owned()));
             }
         }
+    }
+
+    /// Takes another's values in.
+    pub fn extend(&mut self, other: Self) {
+        self.0.extend(other.0);
     }
 
     /// The text without the values.
