@@ -34,6 +34,16 @@ impl Found {
     fn nothing(verdict: PollVerdict) -> Self {
         Self { verdict, status_code: None, word: None, payload: None }
     }
+
+    /// What was found, without the secrets that the provider repeats in its words.
+    fn masked(self, mask: &Mask) -> Self {
+        let verdict = match self.verdict {
+            PollVerdict::Failed { error } => PollVerdict::Failed { error: mask.text(error) },
+            PollVerdict::Refused { error } => PollVerdict::Refused { error: mask.text(error) },
+            other => other,
+        };
+        Self { verdict, word: self.word.map(|word| mask.text(word)), ..self }
+    }
 }
 
 /// Why a call brought no answer.
@@ -61,7 +71,7 @@ impl Poller {
             Err(Unanswered::Stopped) => return None,
             Err(Unanswered::Means(verdict)) => return Some(Found::nothing(verdict)),
         };
-        let found = self.judge(claim, &config, &answer);
+        let found = self.judge(claim, &config, &answer).masked(&mask);
         if found.verdict != PollVerdict::Done {
             let payload = found.verdict.error().map(|_| mask.payload(payload_of(&answer)));
             return Some(Found { payload, ..found });
@@ -154,7 +164,10 @@ impl Poller {
         let impossible = |error: String| Unanswered::Means(PollVerdict::Impossible { error });
         let target = self.guard.check_url(&request.url);
         let target = target.map_err(|refused| impossible(format!("The URL to poll was refused: {refused}")))?;
-        let (headers, mask) = self.credentials(record, config, &target).await.map_err(Unanswered::Means)?;
+        let (mut headers, mask) = self.credentials(record, config, &target).await.map_err(Unanswered::Means)?;
+        if request.body.is_some() {
+            headers.push((http::header::CONTENT_TYPE, HeaderValue::from_static("application/json")));
+        }
         let method = Method::from_bytes(request.method.as_bytes());
         let call = outbound::Request {
             method: method.map_err(|_| impossible(format!("{} is no method", request.method)))?,

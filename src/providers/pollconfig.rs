@@ -140,7 +140,14 @@ impl PollConfig {
 
     /// Whether this status code says “not yet” rather than that something is wrong with the poll.
     pub fn is_pending_status(&self, status: u16) -> bool {
-        self.wire.finer.pending_statuses.contains(&status) || self.status == Place::HttpStatus
+        self.wire.finer.pending_statuses.contains(&status) || self.names_status(status)
+    }
+
+    /// Whether the status code is the job's status, and this one is among the values. One that is not says of 401 that
+    /// the key is wrong, as it does elsewhere.
+    fn names_status(&self, status: u16) -> bool {
+        let values = [&self.done, &self.fail, &self.wire.finer.pending_values];
+        self.status == Place::HttpStatus && values.into_iter().flatten().any(|value| *value == status.to_string())
     }
 
     /// The next poll. The job's id is looked up in `sources.start`.
@@ -346,6 +353,7 @@ fn merge(given: wire::Poll, template: Option<&Template>, base: Option<&PollConfi
         let origin = UrlTemplate::parse(url, Author::User).ok().and_then(|url| url.literal_origin());
         trusted.extend(origin.filter(|origin| TrustedHost::parse(origin).is_ok()));
     }
+    let given_url = given.url_template.clone();
     let own_rule = given.status_path.is_some() || given.done_values.is_some() || given.fail_values.is_some();
     let mut finer = base.map(|base| base.wire.finer.clone()).unwrap_or_default();
     if own_rule {
@@ -363,7 +371,24 @@ fn merge(given: wire::Poll, template: Option<&Template>, base: Option<&PollConfi
         finer,
         id_path: base.map(|base| base.wire.id_path.clone()).unwrap_or_default(),
         trusted,
-        cancel: base.and_then(|base| base.wire.cancel.clone()),
+        cancel: base.and_then(|base| base.cancel_where(given_url.as_deref())),
+    }
+}
+
+impl PollConfig {
+    /// How a job is called off that is polled at the user's own URL: at the user's host, where the template's would have
+    /// been the template's (another region, a proxy).
+    fn cancel_where(&self, given_url: Option<&str>) -> Option<wire::Cancel> {
+        let cancel = self.wire.cancel.clone()?;
+        let given = given_url.and_then(|url| UrlTemplate::parse(url, Author::User).ok()?.literal_origin());
+        let ours = [Some(&self.url), self.cancel_url.as_ref()].map(|url| url.and_then(UrlTemplate::literal_origin));
+        match (given, ours) {
+            (Some(given), [Some(polled), Some(called_off)]) if polled == called_off => {
+                let path = &cancel.url_template[called_off.len()..];
+                Some(wire::Cancel { url_template: format!("{given}{path}"), method: cancel.method })
+            }
+            _ => Some(cancel),
+        }
     }
 }
 
