@@ -55,7 +55,7 @@ impl KeySets {
 
     /// The set at `url`. None if it was never fetched and cannot be now.
     pub async fn get(&self, url: &str) -> Option<Arc<Jwks>> {
-        self.unless(url, |known| known.is_fresh(), None).await
+        self.unless(url, Known::is_fresh, None).await
     }
 
     /// The set at `url`, fetched anew if that was not just done for the same reason: a key changes whenever it does, and

@@ -5,6 +5,7 @@
 mod callbacks;
 mod calls;
 mod creation;
+mod providers;
 mod races;
 mod reading;
 mod signals;

@@ -126,14 +126,27 @@ impl Service {
 
     /// A service with just these flags, among these names.
     pub async fn among(flags: &[&str], names: Names) -> Self {
-        Self::in_folder(Arc::new(Folder::make()), Arc::default(), flags, names).await
+        Self::in_folder(Arc::new(Folder::make()), Arc::default(), flags, names, HashMap::new()).await
     }
 
-    async fn in_folder(folder: Arc<Folder>, clock: Arc<TestClock>, flags: &[&str], names: Names) -> Self {
+    /// A service that may call loopback, and fetches providers' public keys elsewhere than from them.
+    pub async fn with_keys_at(key_sets: HashMap<String, String>) -> Self {
+        let flags = ["--allow-target", "127.0.0.0/8"];
+        Self::in_folder(Arc::new(Folder::make()), Arc::default(), &flags, Names::default(), key_sets).await
+    }
+
+    async fn in_folder(
+        folder: Arc<Folder>,
+        clock: Arc<TestClock>,
+        flags: &[&str],
+        names: Names,
+        key_sets: HashMap<String, String>,
+    ) -> Self {
         let surroundings = Surroundings {
             clock: clock.clone(),
             resolver: Arc::new(names),
             tls: None,
+            key_sets,
             fatal: Arc::new(|why| panic!("the store failed: {why}")),
         };
         let app = App::start(&config(&folder, flags), surroundings).await.unwrap();
@@ -145,7 +158,7 @@ impl Service {
         let (folder, clock) = (self.folder.clone(), self.clock.clone());
         self.app.stop().await;
         let flags = [&["--allow-target", "127.0.0.0/8"], flags].concat();
-        Self::in_folder(folder, clock, &flags, Names::default()).await
+        Self::in_folder(folder, clock, &flags, Names::default(), HashMap::new()).await
     }
 
     /// Where its database is.
