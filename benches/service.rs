@@ -21,6 +21,8 @@ mod machine;
 mod million;
 #[path = "service/options.rs"]
 mod options;
+#[path = "service/polls.rs"]
+mod polls;
 #[path = "service/process.rs"]
 mod process;
 #[path = "service/references.rs"]
@@ -87,6 +89,9 @@ async fn measure(options: Options) -> Outcome<()> {
     }
     if options.runs(Section::LongPolls) {
         report.long_polls = Some(longpolls::measure(&lab).await?);
+    }
+    if options.runs(Section::Polls) {
+        report.polls = Some(polls::measure(&lab).await?);
     }
     if options.json {
         println!("{}", report.to_json());

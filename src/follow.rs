@@ -6,13 +6,38 @@ use std::borrow::Cow;
 use crate::providers::{self, CallbackRule, Json, Outgoing, PollConfig, Template, View};
 use crate::task::{Follow, Job, Payload, Request};
 
-/// The class of callback ids whose task says how they are to be read; those of class 0 are read without asking.
-pub const RULED: u8 = 1;
+/// How a callback is to be read, as far as its id tells.
+#[derive(Clone, Copy, Debug)]
+pub enum Class {
+    /// The first callback resolves the task.
+    Plain,
+    /// Its task says.
+    OfTask,
+    /// This template's rule says, and nothing of the task's own.
+    Of(&'static Template),
+}
 
-/// Which class a task's callback id is of.
+/// In the ids of plain tasks.
+const PLAIN: u8 = 0;
+
+/// In the ids of tasks that have to be asked.
+const OF_TASK: u8 = 1;
+
+/// The number in a task's callback id.
 pub fn class(follow: &Follow) -> u8 {
-    let plain = follow.callback_config.is_none() && follow.provider.is_none();
-    if plain { 0 } else { RULED }
+    if follow.callback_config.is_none() && follow.provider.is_none() {
+        return PLAIN;
+    }
+    let own = follow.callback_config.is_some() || follow.callback_secret.is_some();
+    template(follow).filter(|_| !own).and_then(|template| template.callback_class).unwrap_or(OF_TASK)
+}
+
+/// What the number in a callback id means.
+pub fn read_class(class: u8) -> Class {
+    match class {
+        PLAIN => Class::Plain,
+        class => providers::embedded().ok().and_then(|known| known.of_class(class)).map_or(Class::OfTask, Class::Of),
+    }
 }
 
 /// The template with this id. Templates were checked at the start.
@@ -44,10 +69,15 @@ pub fn job_id(template: &Template, answer: &Payload) -> Option<String> {
     view.first(&template.id_path)
 }
 
-/// The job that an accepted answer names, where the provider's webhooks come to one address for all jobs.
+/// The job that an accepted answer names, where the provider's webhooks come to one address for all jobs of an account.
 pub fn job(follow: &Follow, answer: &Payload) -> Option<Job> {
-    let template = template(follow).filter(|template| template.is_account_level())?;
-    Some(Job { provider: template.id.clone(), id: job_id(template, answer)? })
+    let template = template(follow)?;
+    Some(Job { provider: template.account()?.to_owned(), id: job_id(template, answer)? })
+}
+
+/// The templates whose webhooks come to the account of this name: the account's own, or that of one of its templates.
+pub fn templates_of_account(name: &str) -> Vec<&'static Template> {
+    providers::embedded().map(|catalogue| catalogue.of_account(name)).unwrap_or_default()
 }
 
 /// The reference of the secret that the provider is told with the job, to sign with.

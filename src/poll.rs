@@ -146,6 +146,9 @@ impl Poller {
     async fn perform(&self, claim: ClaimedPoll, give_up: &CancellationToken) {
         let started = tokio::time::Instant::now();
         let id = claim.record.task.id;
+        if let Some(due) = claim.record.task.polling.next_at {
+            self.metrics.poll_made(self.clock.now().after(due));
+        }
         let Some(found) = self.ask(&claim, give_up).await else {
             if let Err(error) = self.store.return_poll(id).await {
                 warn!(task.id = %id, %error, "A poll could not be given back; the next start makes it again");

@@ -103,9 +103,14 @@ impl Lab {
 
     /// Starts the service on a store that exists.
     pub async fn service_on(&self, store: Store) -> Outcome<Service> {
+        self.service_with(store, &[]).await
+    }
+
+    /// The same with further flags.
+    pub async fn service_with(&self, store: Store, flags: &[&str]) -> Outcome<Service> {
         let address = free_address()?;
         let mut command = self.serve_command(&store.database());
-        command.args(["--listen", &address.to_string()]);
+        command.args(["--listen", &address.to_string()]).args(flags);
         let server = Server::start(command, address, store.folder.join("service.log")).await?;
         Ok(Service { server, _store: store })
     }

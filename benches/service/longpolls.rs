@@ -13,7 +13,7 @@ use crate::failure::{Failure, Outcome, fail};
 use crate::lab::{Lab, Service};
 use crate::load::{Client, join_all, patiently};
 use crate::requests::Template;
-use crate::seed::{Waiting, service_with_waiting};
+use crate::seed::{Shape, Waiting, service_with_waiting};
 use crate::stats::{micros, percentile_ms};
 use crate::wire::Connection;
 
@@ -66,7 +66,7 @@ struct Moment {
 pub async fn measure(lab: &Lab) -> Outcome<LongPolls> {
     let polls = lab.counts.long_polls;
     eprintln!("longpolls: making {polls} waiting tasks");
-    let (service, tasks) = service_with_waiting(lab, polls).await?;
+    let (service, tasks) = service_with_waiting(lab, Shape::Plain, polls).await?;
     let (woken, answers) = unbounded_channel();
     let mut pollers = open_polls(&service, &tasks, &woken).await?;
     sleep(SETTLE).await;

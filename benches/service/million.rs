@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::failure::Outcome;
 use crate::lab::{Lab, Service};
 use crate::rows::{Measured, create_on, resolve_on, warm_up};
-use crate::seed::{Waiting, service_with_waiting, take_callbacks};
+use crate::seed::{Shape, Waiting, service_with_waiting, take_callbacks};
 use crate::stats::{largest, median};
 
 /// The section's findings.
@@ -77,12 +77,12 @@ fn middle(rounds: &[Rates], value: fn(&Rates) -> f64) -> f64 {
 pub async fn measure(lab: &Lab, rounds: u32) -> Outcome<Million> {
     let (waiting, small_store) = (lab.counts.million, lab.counts.small_store);
     eprintln!("million: making {waiting} waiting tasks");
-    let (service, mut tasks) = service_with_waiting(lab, waiting).await?;
+    let (service, mut tasks) = service_with_waiting(lab, Shape::Plain, waiting).await?;
     let ready_seconds = service.server.ready_after.as_secs_f64();
     eprintln!("million: ready {ready_seconds:.2} s after start, {:.0} MB", service.server.peak_rss_mb()?);
     let (mut large, mut small) = (Vec::new(), Vec::new());
     for round in 1..=rounds {
-        let (little, mut few) = service_with_waiting(lab, small_store).await?;
+        let (little, mut few) = service_with_waiting(lab, Shape::Plain, small_store).await?;
         small.push(rates(&little, &mut few, small_store).await?);
         drop(little);
         large.push(rates(&service, &mut tasks, small_store).await?);

@@ -10,7 +10,7 @@ pub const USAGE: &str = "\
 cargo bench --bench service [-- OPTIONS]
   --quick         about a minute: fewer rounds, smaller counts, no special sections
   --json          one JSON object on standard output and nothing else
-  --only A,B      some of: echo, yardstick, create, resolve, cycle, million, longpolls
+  --only A,B      some of: echo, yardstick, create, resolve, ruled, cycle, million, longpolls, polls
   --rounds N      interleaved rounds (default 5; 3 with --quick)
   --binary PATH   measure this binary instead of the one just built
 ";
@@ -26,18 +26,31 @@ pub enum Section {
     Create,
     /// `POST /v1/callbacks/:id`.
     Resolve,
+    /// The same, for tasks with a callback rule.
+    Ruled,
     /// Creation to answered completion webhook.
     Cycle,
     /// A store with a million waiting tasks.
     Million,
     /// Ten thousand open long polls.
     LongPolls,
+    /// Twenty thousand polling tasks.
+    Polls,
 }
 
 impl Section {
     /// All of them.
-    const ALL: [Self; 7] =
-        [Self::Echo, Self::Yardstick, Self::Create, Self::Resolve, Self::Cycle, Self::Million, Self::LongPolls];
+    const ALL: [Self; 9] = [
+        Self::Echo,
+        Self::Yardstick,
+        Self::Create,
+        Self::Resolve,
+        Self::Ruled,
+        Self::Cycle,
+        Self::Million,
+        Self::LongPolls,
+        Self::Polls,
+    ];
 
     /// The name on the command line and in the report.
     pub const fn name(self) -> &'static str {
@@ -46,9 +59,11 @@ impl Section {
             Self::Yardstick => "yardstick",
             Self::Create => "create",
             Self::Resolve => "resolve",
+            Self::Ruled => "ruled",
             Self::Cycle => "cycle",
             Self::Million => "million",
             Self::LongPolls => "longpolls",
+            Self::Polls => "polls",
         }
     }
 
@@ -59,7 +74,7 @@ impl Section {
 
     /// Whether the section takes minutes, and so is left out of a quick run unless asked for by name.
     const fn is_long(self) -> bool {
-        matches!(self, Self::Million | Self::LongPolls)
+        matches!(self, Self::Million | Self::LongPolls | Self::Polls)
     }
 }
 

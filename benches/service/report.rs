@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::longpolls::LongPolls;
 use crate::million::Million;
+use crate::polls::Polls;
 use crate::rows::Measured;
 use crate::stats::{largest, median};
 
@@ -18,6 +19,8 @@ pub struct Report {
     pub million: Option<Million>,
     /// The open long polls.
     pub long_polls: Option<LongPolls>,
+    /// The polling tasks.
+    pub polls: Option<Polls>,
 }
 
 /// One row, over all rounds.
@@ -108,7 +111,7 @@ impl Target {
 impl Report {
     /// An empty one.
     pub const fn new(machine: Value) -> Self {
-        Self { machine, rows: Vec::new(), million: None, long_polls: None }
+        Self { machine, rows: Vec::new(), million: None, long_polls: None, polls: None }
     }
 
     /// The object that `--json` prints.
@@ -118,6 +121,7 @@ impl Report {
             "rows": self.rows.iter().map(Row::to_json).collect::<Vec<_>>(),
             "million": self.million.as_ref().map(Million::to_json),
             "longPolls": self.long_polls.as_ref().map(LongPolls::to_json),
+            "polls": self.polls.as_ref().map(Polls::to_json),
             "machine": self.machine,
             "targets": targets,
         })
@@ -142,7 +146,12 @@ impl Report {
             }
         }
         targets.extend(self.million.iter().flat_map(million_targets));
+        if let (Some(ruled), Some(plain)) = (self.row("ruled"), self.row("resolve")) {
+            let value = ruled.throughput() / plain.throughput();
+            targets.push(Target { name: "ruledToResolve", value, limit: 0.9, at_least: true });
+        }
         targets.extend(self.long_polls.iter().flat_map(long_poll_targets));
+        targets.extend(self.polls.iter().flat_map(poll_targets));
         targets
     }
 }
@@ -160,6 +169,13 @@ fn long_poll_targets(polls: &LongPolls) -> [Target; 2] {
     [
         Target { name: "longPollsRssMb", value: polls.rss_mb(), limit: 300.0, at_least: false },
         Target { name: "longPollsWokenP99Ms", value: polls.woken_p99_ms(), limit: 50.0, at_least: false },
+    ]
+}
+
+fn poll_targets(polls: &Polls) -> [Target; 2] {
+    [
+        Target { name: "pollsLateP99Ms", value: polls.late_p99_ms(), limit: 500.0, at_least: false },
+        Target { name: "pollsCores", value: polls.cores(), limit: 1.0, at_least: false },
     ]
 }
 

@@ -1,4 +1,4 @@
-//! The five rows, round by round: every row once, then every row again, so that a machine's mood hits them alike.
+//! The rows, round by round: every row once, then every row again, so that a machine's mood hits them alike.
 
 use crate::cycle;
 use crate::failure::Outcome;
@@ -8,11 +8,12 @@ use crate::options::{Options, Section};
 use crate::process::Server;
 use crate::report::Row;
 use crate::requests::{Door, Template, delayed_task};
-use crate::seed::{service_with_waiting, take_callbacks};
+use crate::seed::{Shape, service_with_waiting, take_callbacks};
 use crate::stats::{Samples, percentile_ms};
 
 /// The rows in the order in which they run and are shown.
-const ROWS: [Section; 5] = [Section::Echo, Section::Yardstick, Section::Create, Section::Resolve, Section::Cycle];
+const ROWS: [Section; 6] =
+    [Section::Echo, Section::Yardstick, Section::Create, Section::Resolve, Section::Ruled, Section::Cycle];
 
 /// One row in one round.
 #[derive(Clone, Copy, Debug)]
@@ -79,7 +80,8 @@ async fn measure(lab: &Lab, section: Section) -> Outcome<Measured> {
         Section::Echo => reference(&lab.echo().await?, "an echo", counts.echo).await,
         Section::Yardstick => reference(&lab.yardstick().await?, "an append", counts.yardstick).await,
         Section::Create => create(lab, counts.create).await,
-        Section::Resolve => resolve(lab, counts.resolve).await,
+        Section::Resolve => resolve(lab, Shape::Plain, counts.resolve).await,
+        Section::Ruled => resolve(lab, Shape::Ruled, counts.resolve).await,
         _ => cycle::measure(lab, counts.cycle).await,
     }
 }
@@ -110,8 +112,8 @@ pub async fn create_on(service: &Service, count: u32) -> Outcome<Measured> {
     measure_loads(&service.server, load(warm_up(count)), load(count)).await
 }
 
-async fn resolve(lab: &Lab, count: u32) -> Outcome<Measured> {
-    let (service, mut tasks) = service_with_waiting(lab, count + warm_up(count)).await?;
+async fn resolve(lab: &Lab, shape: Shape, count: u32) -> Outcome<Measured> {
+    let (service, mut tasks) = service_with_waiting(lab, shape, count + warm_up(count)).await?;
     let warm = take_callbacks(&mut tasks, warm_up(count))?;
     let measured = resolve_on(&service, warm, take_callbacks(&mut tasks, count)?).await?;
     service.wait_for_total("completed", count + warm_up(count), std::time::Duration::ZERO).await?;

@@ -11,7 +11,7 @@ use super::problem::Problem;
 use super::told::{Words, settle};
 use super::{Api, Shared, last_segment, ruled};
 use crate::credentials::Kind;
-use crate::follow;
+use crate::follow::{self, Class};
 use crate::net::{Peer, body};
 use crate::task::{CallbackVerdict, Event, Payload, TaskId};
 
@@ -21,7 +21,8 @@ const WORDS: Words = Words { gone: "Invalid or expired callback ID" };
 pub async fn receive(State(api): State<Shared>, request: Request<Body>) -> Response {
     let (head, body) = request.into_parts();
     let opened = api.keyring.open_classed(Kind::Callback, last_segment(head.uri.path()));
-    if head.method != Method::POST && !matches!(opened, Some((_, follow::RULED))) {
+    let opened = opened.map(|(task, class)| (task, follow::read_class(class)));
+    if head.method != Method::POST && !matches!(opened, Some((_, Class::OfTask | Class::Of(_)))) {
         return Problem::post_only().into_response();
     }
     let source = api.source(head.extensions.get::<Peer>(), &head.headers);
@@ -37,11 +38,10 @@ pub async fn receive(State(api): State<Shared>, request: Request<Body>) -> Respo
     response
 }
 
-async fn resolve(api: &Api, opened: Option<(TaskId, u8)>, head: &Parts, body: Body) -> Result<Response, Problem> {
+async fn resolve(api: &Api, opened: Option<(TaskId, Class)>, head: &Parts, body: Body) -> Result<Response, Problem> {
     let (task, class) = opened.ok_or_else(|| WORDS.gone())?;
-    if class == follow::RULED {
-        let url = format!("{}{}", api.callback_base, last_segment(head.uri.path()));
-        return ruled::resolve(api, task, head, body, &url, &WORDS).await;
+    if !matches!(class, Class::Plain) {
+        return ruled::resolve(api, task, class, head, body, &WORDS).await;
     }
     let event = Event::Callback { verdict: CallbackVerdict::Done, early: api.limits.early };
     let text = match body::read(body, &head.headers, api.limits.callback_bytes, api.limits.body_time).await {

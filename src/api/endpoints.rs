@@ -18,9 +18,9 @@ use super::{Api, Shared, check_content_type, last_segment};
 use crate::credentials::Kind;
 use crate::follow;
 use crate::net::body;
-use crate::providers::{Callback, Template};
+use crate::providers::{Callback, Scheme, Template};
 use crate::store::{Endpoint, StoreError, Stray};
-use crate::task::{Event, Job, TaskId};
+use crate::task::{CallbackVerdict, Event, Job, Payload, TaskId};
 use crate::telemetry::metrics::EndpointOutcome;
 use crate::vault::Denied;
 use crate::wire::Iso;
@@ -130,22 +130,24 @@ fn parse(text: &[u8]) -> Result<(String, Option<String>), Problem> {
     let fields = Fields::parse(text, &["provider", "secret"])?;
     let mut reader = Reader::new(&fields);
     let provider = reader.string("provider").unwrap_or_default();
-    let template = follow::template_named(&provider);
-    match template {
-        None => reader.refuse("provider", "provider must be the id of one of GET /v1/providers"),
-        Some(template) if !template.is_account_level() => {
-            let text = format!("{} takes a callback URL with each job; use provider and useCallback", template.name);
-            reader.refuse("provider", text);
-        }
-        Some(_) => {}
+    let templates = follow::templates_of_account(&provider);
+    if templates.is_empty() {
+        let text = match follow::template_named(&provider) {
+            Some(template) => {
+                format!("{} takes a callback URL with each job; use provider and useCallback", template.name)
+            }
+            None => "provider must be one of GET /v1/providers whose webhooks are set up per account".to_owned(),
+        };
+        reader.refuse("provider", text);
     }
     let secret = reader.string("secret");
-    let signed = template.and_then(Template::callback).is_some_and(|callback| callback.signature.is_some());
-    if signed && secret.is_none() {
+    if scheme(&templates).is_some() && secret.is_none() {
         reader.refuse("secret", "secret must be the vault reference of the provider's webhook secret (tok_…)");
     }
+    // The account's own name, so that the jobs of all its templates are found.
+    let account = templates.first().and_then(|template| template.account()).unwrap_or(&provider).to_owned();
     reader.finish()?;
-    Ok((provider, secret))
+    Ok((account, secret))
 }
 
 fn uid(uri: &Uri, suffix: &str) -> Result<Uuid, Problem> {
@@ -187,64 +189,102 @@ async fn take(api: &Api, head: &Parts, body: Body) -> Result<Response, Problem> 
         StoreError::NotFound => unknown(),
         other => other.into(),
     })?;
-    let template = follow::template_named(&endpoint.provider);
-    let callback = template.and_then(Template::callback).ok_or_else(unknown)?;
+    let templates = follow::templates_of_account(&endpoint.provider);
+    let first = templates.first().and_then(|template| template.callback()).ok_or_else(unknown)?;
     if head.method == http::Method::OPTIONS {
         return Ok(acknowledged());
     }
-    if let Some(answer) = ruled::other_method(&head.method, Some(callback))? {
+    if let Some(answer) = ruled::other_method(&head.method, Some(first))? {
         return Ok(answer);
     }
-    let text = body::read(body, &head.headers, ruled::limit(api, Some(callback)), api.limits.body_time).await?;
-    if let Some(scheme) = &callback.signature {
+    let text = body::read(body, &head.headers, ruled::limit(api, Some(first)), api.limits.body_time).await?;
+    if let Some(scheme) = scheme(&templates) {
         let secret = endpoint.secret.as_deref();
         api.check_signature(endpoint.team, scheme, secret, &head.headers, &text).await?;
     }
-    match ruled::understand(Some(&callback.rule), head.uri.query(), &head.headers, &text)? {
-        Said::Challenge(answer) => Ok(raw_json(StatusCode::OK, answer)),
-        Said::Heard(heard) => {
-            let outcome = tell(api, &endpoint, callback, heard).await?;
-            api.metrics.endpoint_event(outcome);
-            Ok(acknowledged())
+    let mut heard = Vec::new();
+    for template in templates {
+        let Some(callback) = template.callback() else { continue };
+        match ruled::understand(Some(&callback.rule), head.uri.query(), &head.headers, &text)? {
+            Said::Challenge(answer) => return Ok(raw_json(StatusCode::OK, answer)),
+            Said::Heard(news) => heard.push((template, callback, news)),
         }
     }
+    let outcome = tell(api, &endpoint, heard).await?;
+    api.metrics.endpoint_event(outcome);
+    Ok(acknowledged())
+}
+
+fn scheme<'a>(templates: &[&'a Template]) -> Option<&'a Scheme> {
+    templates.iter().find_map(|template| template.callback()?.signature.as_ref())
 }
 
 fn acknowledged() -> Response {
     json(StatusCode::OK, &serde_json::json!({"ok": true}))
 }
 
+/// What the rules of an account's templates say of one event.
+type Readings = Vec<(&'static Template, &'static Callback, Heard)>;
+
+/// The reading by the rule of this template; or the one that takes the event for more than news.
+fn best(mut readings: Readings, template: Option<&Template>) -> Option<(&'static Callback, Heard)> {
+    let own = readings.iter().position(|(known, ..)| template.is_some_and(|template| template.id == known.id));
+    let says_more = |(_, _, heard): &(_, _, Heard)| heard.verdict != CallbackVerdict::Interim;
+    let place = own.or_else(|| readings.iter().position(says_more)).unwrap_or(0);
+    (place < readings.len()).then(|| readings.swap_remove(place)).map(|(_, callback, heard)| (callback, heard))
+}
+
 /// Tells the task that an event is about; an event without a task waits for one.
-async fn tell(api: &Api, endpoint: &Endpoint, callback: &Callback, heard: Heard) -> Result<EndpointOutcome, Problem> {
-    let Some(id) = heard.job.clone() else { return Ok(EndpointOutcome::Ignored) };
-    let job = Job { provider: endpoint.provider.clone(), id };
-    let payload = match heard.verdict {
-        crate::task::CallbackVerdict::Interim => ruled::without_secrets(heard.payload, callback),
-        _ => heard.payload,
+async fn tell(api: &Api, endpoint: &Endpoint, readings: Readings) -> Result<EndpointOutcome, Problem> {
+    for (_, _, heard) in &readings {
+        let Some(id) = heard.job.clone() else { continue };
+        match api.store.find_job(endpoint.team, Job { provider: endpoint.provider.clone(), id }).await {
+            Ok(task) => return resolve(api, task, readings).await,
+            Err(StoreError::NotFound) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    keep(api, endpoint, readings).await
+}
+
+async fn resolve(api: &Api, task: TaskId, readings: Readings) -> Result<EndpointOutcome, Problem> {
+    let template = match api.store.read(task).await {
+        Ok(record) => follow::template(&record.request.follow),
+        Err(StoreError::NotFound) => return Ok(EndpointOutcome::Ignored),
+        Err(error) => return Err(error.into()),
     };
-    match api.store.find_job(endpoint.team, job.clone()).await {
-        Ok(task) => {
-            let event = Event::Callback { verdict: heard.verdict, early: api.limits.early };
-            match api.store.transition(task, event, Some(payload), api.clock.now()).await {
-                Ok(_) => Ok(EndpointOutcome::Matched),
-                Err(StoreError::Refused(_) | StoreError::NotFound) => Ok(EndpointOutcome::Ignored),
-                Err(error) => Err(error.into()),
-            }
-        }
-        Err(StoreError::NotFound) if payload.body.len() > STRAY_BYTES_MAX => Ok(EndpointOutcome::Ignored),
-        Err(StoreError::NotFound) => {
-            let stray = Stray {
-                id: 0,
-                team: endpoint.team,
-                provider: job.provider,
-                job: job.id,
-                at: api.clock.now(),
-                verdict: heard.verdict,
-                body: payload.body,
-            };
-            api.store.keep_stray(stray).await?;
-            Ok(EndpointOutcome::Early)
-        }
+    let Some((callback, heard)) = best(readings, template) else { return Ok(EndpointOutcome::Ignored) };
+    let payload = payload(callback, &heard);
+    let event = Event::Callback { verdict: heard.verdict, early: api.limits.early };
+    match api.store.transition(task, event, Some(payload), api.clock.now()).await {
+        Ok(_) => Ok(EndpointOutcome::Matched),
+        Err(StoreError::Refused(_) | StoreError::NotFound) => Ok(EndpointOutcome::Ignored),
         Err(error) => Err(error.into()),
+    }
+}
+
+async fn keep(api: &Api, endpoint: &Endpoint, readings: Readings) -> Result<EndpointOutcome, Problem> {
+    let Some((callback, heard)) = best(readings, None) else { return Ok(EndpointOutcome::Ignored) };
+    let payload = payload(callback, &heard);
+    let Some(job) = heard.job.filter(|_| payload.body.len() <= STRAY_BYTES_MAX) else {
+        return Ok(EndpointOutcome::Ignored);
+    };
+    let stray = Stray {
+        id: 0,
+        team: endpoint.team,
+        provider: endpoint.provider.clone(),
+        job,
+        at: api.clock.now(),
+        verdict: heard.verdict,
+        body: payload.body,
+    };
+    api.store.keep_stray(stray).await?;
+    Ok(EndpointOutcome::Early)
+}
+
+fn payload(callback: &Callback, heard: &Heard) -> Payload {
+    match heard.verdict {
+        CallbackVerdict::Interim => ruled::without_secrets(heard.payload.clone(), callback),
+        _ => heard.payload.clone(),
     }
 }

@@ -9,17 +9,17 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode, header};
 
-use super::Api;
 use super::answer::{json, raw_json};
 use super::compact::compact;
 use super::problem::Problem;
 use super::told::Words;
-use crate::follow;
+use super::{Api, last_segment};
+use crate::follow::{self, Class};
 use crate::net::body;
 use crate::net::body::BodyError;
-use crate::providers::{Callback, CallbackRule, Content, Delivery, Reading, Template, Verdict, redact};
-use crate::store::{StoreError, TaskRecord};
-use crate::task::{CallbackVerdict, Event, Payload, TaskId, placeholder};
+use crate::providers::{Callback, CallbackRule, Content, Delivery, Reading, Scheme, Template, Verdict, redact};
+use crate::store::StoreError;
+use crate::task::{CallbackVerdict, Event, Payload, TaskId, TeamId, placeholder};
 
 /// A webhook that was understood.
 pub struct Heard {
@@ -39,37 +39,69 @@ pub enum Said {
     Challenge(String),
 }
 
+/// How callbacks of a task are read.
+struct Terms<'a> {
+    team: TeamId,
+    callback: Option<&'static Callback>,
+    rule: Option<Cow<'a, CallbackRule>>,
+    /// How they are signed, and the secret's reference.
+    scheme: Option<Cow<'a, Scheme>>,
+    secret: Option<String>,
+}
+
+/// A template's keys are public, and belong to no team.
+const NO_TEAM: TeamId = TeamId(0);
+
+impl Terms<'static> {
+    /// As the class of the callback id tells, or else the task.
+    async fn find(api: &Api, id: TaskId, class: Class, words: &Words) -> Result<Self, Problem> {
+        if let Class::Of(template) = class
+            && let Some(callback) = template.callback()
+        {
+            let rule = Some(Cow::Borrowed(&callback.rule));
+            let scheme = callback.signature.as_ref().map(Cow::Borrowed);
+            return Ok(Self { team: NO_TEAM, callback: Some(callback), rule, scheme, secret: None });
+        }
+        let record = api.store.read(id).await.map_err(|error| words.problem(error))?;
+        let request = record.request;
+        let callback = follow::template(&request.follow).and_then(Template::callback);
+        let scheme = callback.and_then(|callback| callback.signature.as_ref());
+        let scheme = scheme.map(|scheme| Cow::Owned(scheme.for_request(request.body.as_deref())));
+        let rule = follow::rule(&request.follow);
+        Ok(Self { team: record.task.team, callback, rule, scheme, secret: request.follow.callback_secret })
+    }
+}
+
 /// Resolves a task by its rule, or takes note.
 pub async fn resolve(
     api: &Api,
     id: TaskId,
+    class: Class,
     head: &Parts,
     body: Body,
-    callback_url: &str,
     words: &Words,
 ) -> Result<Response, Problem> {
-    let record = api.store.read(id).await.map_err(|error| words.problem(error))?;
-    let callback = follow::template(&record.request.follow).and_then(Template::callback);
-    if let Some(answer) = other_method(&head.method, callback)? {
+    let terms = Terms::find(api, id, class, words).await?;
+    if let Some(answer) = other_method(&head.method, terms.callback)? {
         return Ok(answer);
     }
     let event = |verdict| Event::Callback { verdict, early: api.limits.early };
-    match read(api, &record, callback, head, body).await {
+    match read(api, &terms, head, body).await {
         Ok(Said::Challenge(answer)) => Ok(raw_json(StatusCode::OK, answer)),
-        Ok(Said::Heard(heard)) if is_stale(api, &record, callback, &heard).await? => {
+        Ok(Said::Heard(heard)) if is_stale(api, id, &terms, &heard).await? => {
             api.refused_by_state(id, &event(CallbackVerdict::Interim), words).await?;
             tracing::info!(task.id = %id, "A callback about another job than the task's was acknowledged and left");
             api.still(id, words).await
         }
         Ok(Said::Heard(heard)) => {
             let interim = heard.verdict == CallbackVerdict::Interim;
-            let payload = if interim { shown(heard.payload, callback, callback_url) } else { heard.payload };
+            let payload = if interim { shown(api, heard.payload, &terms, head) } else { heard.payload };
             api.tell(id, event(heard.verdict), Some(payload), words).await
         }
         Err(problem) => {
             api.refused_by_state(id, &event(CallbackVerdict::Interim), words).await?;
             if problem.status() == StatusCode::PAYLOAD_TOO_LARGE {
-                note_too_large(api, id, limit(api, callback)).await?;
+                note_too_large(api, id, limit(api, terms.callback)).await?;
             }
             Err(problem)
         }
@@ -91,22 +123,12 @@ pub fn other_method(method: &Method, callback: Option<&Callback>) -> Result<Opti
 }
 
 /// Reads, verifies and judges a webhook.
-async fn read(
-    api: &Api,
-    record: &TaskRecord,
-    callback: Option<&Callback>,
-    head: &Parts,
-    body: Body,
-) -> Result<Said, Problem> {
-    let text = body::read(body, &head.headers, limit(api, callback), api.limits.body_time).await?;
-    let secret = record.request.follow.callback_secret.as_deref();
-    if let Some(scheme) = callback.and_then(|callback| callback.signature.as_ref()) {
-        // The user may have told the provider another header's name.
-        let scheme = scheme.for_request(record.request.body.as_deref());
-        api.check_signature(record.task.team, &scheme, secret, &head.headers, &text).await?;
+async fn read(api: &Api, terms: &Terms<'_>, head: &Parts, body: Body) -> Result<Said, Problem> {
+    let text = body::read(body, &head.headers, limit(api, terms.callback), api.limits.body_time).await?;
+    if let Some(scheme) = &terms.scheme {
+        api.check_signature(terms.team, scheme, terms.secret.as_deref(), &head.headers, &text).await?;
     }
-    let rule = follow::rule(&record.request.follow);
-    understand(rule.as_deref(), head.uri.query(), &head.headers, &text)
+    understand(terms.rule.as_deref(), head.uri.query(), &head.headers, &text)
 }
 
 /// Judges a webhook by a rule; without one it is a plain callback.
@@ -149,20 +171,25 @@ pub fn limit(api: &Api, callback: Option<&Callback>) -> usize {
 
 /// Bad news, or none yet, of another job than the one that the target's answer named: an earlier attempt's. Good news is
 /// taken from any.
-async fn is_stale(api: &Api, record: &TaskRecord, callback: Option<&Callback>, heard: &Heard) -> Result<bool, Problem> {
-    let (Some(callback), Some(job)) = (callback, &heard.job) else { return Ok(false) };
-    if heard.verdict == CallbackVerdict::Done || callback.rule.id_spelled_otherwise {
+async fn is_stale(api: &Api, id: TaskId, terms: &Terms<'_>, heard: &Heard) -> Result<bool, Problem> {
+    let (Some(rule), Some(job)) = (&terms.rule, &heard.job) else { return Ok(false) };
+    if heard.verdict == CallbackVerdict::Done || rule.id_spelled_otherwise {
         return Ok(false);
     }
-    let Some(answer) = api.store.answer(record.task.id).await? else { return Ok(false) };
-    let ours = follow::template(&record.request.follow).and_then(|template| follow::job_id(template, &answer));
+    let ours = match api.store.read(id).await {
+        Ok(record) => follow::template(&record.request.follow),
+        Err(_) => return Ok(false),
+    };
+    let Some(answer) = api.store.answer(id).await.ok().flatten() else { return Ok(false) };
+    let ours = ours.and_then(|template| follow::job_id(template, &answer));
     Ok(ours.is_some_and(|ours| ours != *job))
 }
 
 /// News as they may be shown: without the callback URL, and without the secrets that the provider sends along.
-fn shown(payload: Payload, callback: Option<&Callback>, callback_url: &str) -> Payload {
-    let payload = placeholder::hide(payload, callback_url);
-    match callback {
+fn shown(api: &Api, payload: Payload, terms: &Terms<'_>, head: &Parts) -> Payload {
+    let url = format!("{}{}", api.callback_base, last_segment(head.uri.path()));
+    let payload = placeholder::hide(payload, &url);
+    match terms.callback {
         Some(callback) => without_secrets(payload, callback),
         None => payload,
     }

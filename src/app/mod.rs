@@ -1,5 +1,6 @@
 //! Composition: opens the store, starts the loops and the server, and stops them in order.
 
+pub mod process;
 pub mod secrets;
 pub mod socket;
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use clap::ArgMatches;
 
 use super::{load, start_logging, surroundings};
-use crate::app::App;
+use crate::app::{App, process};
 use crate::config::FlagValues;
 
 /// Runs it.
@@ -23,6 +23,7 @@ pub async fn dev(matches: &ArgMatches) -> Result<(), String> {
         .with_default("log-level", "warn");
     let config = load(flags)?;
     start_logging(&config)?;
+    process::prepare();
     let app = App::start(&config, surroundings()).await?;
     let provider = provider::start().await?;
     let base = format!("http://{}", app.address);

@@ -4,12 +4,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
 use super::{database, start_logging, surroundings};
-use crate::app::App;
+use crate::app::{App, process};
 use crate::config::Config;
 
 /// Runs the service until it is told to stop.
 pub async fn serve(config: Config) -> Result<(), String> {
     start_logging(&config)?;
+    process::prepare();
     let app = App::start(&config, surroundings()).await?;
     announce(&config, &app);
     let stopped_by = wait_for_signal().await?;

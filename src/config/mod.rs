@@ -97,7 +97,9 @@ fn check_public_url(sources: &Sources, problems: &mut Vec<Problem>) {
 
 fn check_targets(sources: &Sources, host: &Host<'_>, problems: &mut Vec<Problem>) {
     let refused = |target: &String| Some((target.clone(), (host.check_target)(target.trim()).err()?));
-    problems.extend(sources.texts("allow-target").iter().filter_map(refused).map(|(target, reason)| {
+    // What is no word was refused when it was read; one wrong value is one problem.
+    let words = sources.texts("allow-target").iter().filter(|target| parse::word(target.trim()).is_ok());
+    problems.extend(words.filter_map(refused).map(|(target, reason)| {
         let advice = "give a host name, an address or a range such as 10.0.0.0/8";
         Problem::new(sources.origin("allow-target"), format!("{target:?}: {reason}"), advice)
     }));

@@ -114,43 +114,25 @@ impl Poller {
     fn judge(&self, claim: &ClaimedPoll, config: &PollConfig, answer: &Answer) -> Found {
         let heard = PollAnswer { status: answer.status, body: &answer.body };
         let word = config.status(&heard);
-        let verdict = match answer.status {
-            status if (200..300).contains(&status) || config.is_pending_status(status) => {
-                let said = config.judge(&heard);
-                self.weigh(claim, said, answer, word.as_deref())
-            }
-            401 | 403 | 404 | 410 => PollVerdict::Refused { error: format!("Poll refused: HTTP {}", told(answer)) },
-            status => PollVerdict::Later {
-                error: format!("Poll answered with HTTP {}", status_text(status)),
-                retry_after_ms: retry_after(answer, self.clock.now()),
-            },
-        };
-        Found { verdict, status_code: Some(answer.status), word, payload: None }
-    }
-
-    fn weigh(
-        &self,
-        claim: &ClaimedPoll,
-        said: providers::PollVerdict,
-        answer: &Answer,
-        word: Option<&str>,
-    ) -> PollVerdict {
-        match said {
+        let verdict = match config.judge(&heard) {
             providers::PollVerdict::Done => PollVerdict::Done,
             providers::PollVerdict::Fail { error } => PollVerdict::Failed { error },
-            // A status that no value names, of an answer that says that the provider is in trouble.
-            providers::PollVerdict::Pending if answer.status == 429 || answer.status >= 500 => PollVerdict::Later {
+            providers::PollVerdict::Pending => PollVerdict::Pending,
+            providers::PollVerdict::Refused => {
+                PollVerdict::Refused { error: format!("Poll refused: HTTP {}", told(answer)) }
+            }
+            providers::PollVerdict::Busy => PollVerdict::Later {
                 error: format!("Poll answered with HTTP {}", status_text(answer.status)),
                 retry_after_ms: retry_after(answer, self.clock.now()),
             },
-            providers::PollVerdict::Pending => PollVerdict::Pending,
             providers::PollVerdict::DoneByCallback => {
                 let task = &claim.record.task;
                 let expected = matches!(task.policy.then, Then::Poll(policy) if policy.eases);
-                let heard_before = task.polling.mark == mark(Some(answer.status), word, None);
+                let heard_before = task.polling.mark == mark(Some(answer.status), word.as_deref(), None);
                 if expected && !heard_before { PollVerdict::Pending } else { PollVerdict::Done }
             }
-        }
+        };
+        Found { verdict, status_code: Some(answer.status), word, payload: None }
     }
 
     /// Makes one call for a task, with its credentials where they may go.

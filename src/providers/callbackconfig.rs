@@ -9,8 +9,8 @@ use super::wrong::{Fields, Wrong};
 const VALUES_MAX: usize = 100;
 
 impl CallbackRule {
-    /// Reads a user's `callbackConfig`; with a provider, its keys override those of the template's rule. All that is wrong
-    /// is told at once.
+    /// Reads a user's `callbackConfig`; with a provider, its keys override those of the template's rule. All that is
+    /// wrong is told at once.
     pub fn parse(json: Json<'_>, template: Option<&CallbackRule>) -> Result<Self, Vec<Wrong>> {
         let mut fields = Fields::new("callbackConfig", json)?;
         let given = read(&mut fields);

@@ -48,8 +48,14 @@ impl Catalogue {
             }
             templates.push(Template::of_wire(wire).map_err(bad)?);
         }
+        check_classes(&templates)?;
         templates.sort_by(|a, b| (a.place.unwrap_or(u16::MAX), &a.id).cmp(&(b.place.unwrap_or(u16::MAX), &b.id)));
         Ok(Self(templates))
+    }
+
+    /// The template that stands in callback ids with this number.
+    pub fn of_class(&self, class: u8) -> Option<&Template> {
+        self.0.iter().find(|template| template.callback_class == Some(class))
     }
 
     /// The template with this id.
@@ -57,10 +63,34 @@ impl Catalogue {
         self.0.iter().find(|template| template.id == id)
     }
 
+    /// The templates that share an account's events, by the account's name (`openai`) or by one of their ids. An event
+    /// that comes for the account is about a task of one of them, and is judged by that one's rule.
+    pub fn of_account(&self, name: &str) -> Vec<&Template> {
+        let account = self.get(name).and_then(Template::account).unwrap_or(name);
+        self.iter().filter(|template| template.account() == Some(account)).collect()
+    }
+
     /// All of them, in the order in which they are listed.
     pub fn iter(&self) -> std::slice::Iter<'_, Template> {
         self.0.iter()
     }
+}
+
+/// Each class is one template's.
+fn check_classes(templates: &[Template]) -> Result<(), BadTemplate> {
+    for (index, template) in templates.iter().enumerate() {
+        let Some(class) = template.callback_class else { continue };
+        let bad = |error: String| BadTemplate { file: template.id.clone(), error };
+        if !(2..=63).contains(&class) || !template.takes_callback_url() {
+            return Err(bad(
+                "callbackClass is 2 to 63, of a provider that takes a callback URL with each job".to_owned()
+            ));
+        }
+        if let Some(other) = templates[..index].iter().find(|other| other.callback_class == Some(class)) {
+            return Err(bad(format!("callbackClass {class} is that of {}", other.id)));
+        }
+    }
+    Ok(())
 }
 
 impl<'a> IntoIterator for &'a Catalogue {

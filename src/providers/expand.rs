@@ -47,8 +47,8 @@ pub enum Author {
     Project,
 }
 
-/// Where the values come from.
-#[derive(Clone, Copy, Debug, Default)]
+/// Where the values come from. They may be secret, so they cannot be shown.
+#[derive(Clone, Copy, Default)]
 pub struct Sources<'a> {
     /// The body of the answer to the submission, if it is JSON.
     pub start: Option<Json<'a>>,
@@ -120,23 +120,46 @@ impl UrlTemplate {
     /// operations, Cloudflare's of models).
     pub fn expand(&self, sources: &Sources<'_>, slashes: bool) -> Result<String, NotExpanded> {
         let mut url = String::new();
-        for (index, part) in self.parts.iter().enumerate() {
+        for part in &self.parts {
             match part {
                 Part::Literal(text) => url.push_str(text),
                 Part::Value(name) => {
                     let value = name.value(sources)?;
-                    let filled = if self.is_one_placeholder() || (index == 0 && self.parts.len() > 1) {
-                        whole_url(name, &value, index == 0 && self.parts.len() > 1)?
-                    } else if in_host(&url) {
-                        label(name, &value)?
-                    } else {
-                        encoded(&value, slashes)?
-                    };
-                    url.push_str(&filled);
+                    url.push_str(&self.fitted(&url, name, &value, slashes)?);
                 }
             }
         }
         Ok(url)
+    }
+
+    /// The first of these providerParams that cannot stand where the template has it, and why.
+    pub fn bad_param(&self, params: &[(String, String)], slashes: bool) -> Option<(String, String)> {
+        let mut before = String::new();
+        for part in &self.parts {
+            match part {
+                Part::Literal(text) => before.push_str(text),
+                Part::Value(name) => {
+                    let Name::Param(key) = name else {
+                        before.push('x');
+                        continue;
+                    };
+                    let value = &params.iter().find(|(known, _)| known == key)?.1;
+                    match self.fitted(&before, name, value, slashes) {
+                        Ok(filled) => before.push_str(&filled),
+                        Err(error) => return Some((key.clone(), error.0)),
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// A value in the form in which it may stand behind `before`.
+    fn fitted(&self, before: &str, name: &Name, value: &str, slashes: bool) -> Result<String, NotExpanded> {
+        if before.is_empty() {
+            return whole_url(name, value, !self.is_one_placeholder());
+        }
+        if in_host(before) { label(name, value) } else { encoded(value, slashes) }
     }
 
     /// Whether the answer, and not the template, names the host.

@@ -135,8 +135,8 @@ pub(super) fn quoted(text: &str) -> String {
     serde_json::to_string(text).expect("a string is JSON")
 }
 
-/// The form body (`multipart/form-data`, RFC 7578) with a value set: the path's first name is the field's, the rest leads
-/// into the JSON that the field holds. `value` is JSON text; a field of its own gets a string's content.
+/// The form body (`multipart/form-data`, RFC 7578) with a value set: the path's first name is the field's, the rest
+/// leads into the JSON that the field holds. `value` is JSON text; a field of its own gets a string's content.
 pub fn into_form(
     body: &str,
     boundary: &str,

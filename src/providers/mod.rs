@@ -5,20 +5,25 @@
 //!
 //! # What others call
 //!
-//! | for | call |
-//! |---|---|
-//! | the list of templates | [`embedded`] → [`Catalogue`]: `get(id)`, `iter()` in public order → [`Template`] |
-//! | a look into JSON, bytes unchanged | [`Json::parse`], `json.find(&Path)`, `json.scalar()`; [`Path::parse`] |
-//! | creation: `pollConfig`, alone or with a provider | [`PollConfig::parse`] → or `Vec<`[`Wrong`]`>`; `Template::poll` |
-//! | creation: `callbackConfig` | [`CallbackRule::parse`] → or `Vec<`[`Wrong`]`>`; `Template::callback` |
-//! | what is stored of both, and read again | `stored()` and `restore(json)`; the API shows `shown()` |
-//! | a call: put the callback URL where it belongs | `Template::pass` ([`Passing::apply`]) → [`Passed`] or [`NotPassed`] |
-//! | a callback: what does it say? | [`CallbackRule::read`]`(&`[`Delivery`]`)` → [`Reading`] (verdict, job id, content) |
-//! | a poll's answer: what does it say? | [`PollConfig::judge`]`(&`[`PollAnswer`]`)` → [`PollVerdict`]; `result` → raw JSON text |
-//! | the next URL to poll | [`UrlTemplate::expand`]`(&`[`Sources`]`)` → [`Expanded`] |
-//! | may credentials go there? | [`Trusted`]`::allows(url)` |
-//! | is it really from the provider? | [`Scheme::verify`]`(&`[`Signed`]`, `[`Keys`]`, now)`; [`Jwks::parse`] |
-//! | secrets in a payload that is shown | [`redact`] |
+//! - **The list of templates**: [`embedded`] gives the [`Catalogue`]: `get(id)`, `iter()` in public order,
+//!   `of_account(name)`; each is a [`Template`], whose `shown()` is its entry in the API.
+//! - **Creation, polling**: [`PollConfig::parse`] (a user's, alone or over a template's), or `Template::poll` and
+//!   `for_task`. `stored()` and `restore(text)` keep it with the task; `shown()` is what the API shows.
+//! - **Creation, callbacks**: [`CallbackRule::parse`], or `Template::callback`; stored and shown the same way. What
+//!   is wrong with either is a list of [`Wrong`].
+//! - **The call**: `Template::pass` puts the callback URL where the provider wants it: [`Outgoing`] becomes
+//!   [`Passed`], or [`NotPassed`] says what to do.
+//! - **A callback**: [`CallbackRule::read`] makes of a [`Delivery`] a [`Reading`]: a [`Verdict`], the job's id, and
+//!   the [`Content`]; [`NotJson`] if it cannot be taken.
+//! - **A poll**: [`PollConfig::poll`], `result_request` and `cancel` make requests of [`Sources`];
+//!   [`PollConfig::judge`] says what a [`PollAnswer`] means ([`PollVerdict`]), `result` what it brought, as raw
+//!   JSON text.
+//! - **Credentials**: [`may_carry_credentials`] decides for each URL, with `PollConfig::trusted`.
+//! - **Signatures**: [`Scheme::verify`] checks a [`Signed`] webhook with [`Keys`] at a time; [`Jwks::parse`] reads
+//!   public keys, which others fetch from [`Scheme::jwks_url`]. `Scheme::for_request` knows a header that the
+//!   request chose.
+//! - **What is shown of payloads**: [`redact`] leaves secrets out.
+//! - **Looking into JSON**: [`Json`] and [`Path`], without changing a byte.
 
 mod callbackconfig;
 mod catalogue;

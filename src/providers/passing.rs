@@ -49,8 +49,8 @@ pub struct Setting {
     pub replace: bool,
 }
 
-/// A request's URL and body, to be changed as little as can be.
-#[derive(Clone, Copy, Debug)]
+/// A request's URL and body, to be changed as little as can be. They may hold secrets, so they cannot be shown.
+#[derive(Clone, Copy)]
 pub struct Outgoing<'a> {
     /// The target's URL.
     pub url: &'a str,
@@ -101,7 +101,7 @@ impl Passing {
                 }
                 Part::Body => {
                     let body = passed.body.as_deref().unwrap_or_default();
-                    passed.body = Some(setting.into_body(body, request.content_type, &value, existing)?);
+                    passed.body = Some(setting.write_body(body, request.content_type, &value, existing)?);
                 }
                 Part::Account => {}
             }
@@ -126,7 +126,7 @@ impl Setting {
         if self.base64 { quoted(&STANDARD.encode(value.as_bytes())) } else { value.into_owned() }
     }
 
-    fn into_body(
+    fn write_body(
         &self,
         body: &str,
         content_type: Option<&str>,

@@ -91,8 +91,8 @@ impl fmt::Display for Place {
     }
 }
 
-/// What a rule may look at.
-#[derive(Clone, Copy, Debug, Default)]
+/// What a rule may look at. It may be secret, so it cannot be shown.
+#[derive(Clone, Copy, Default)]
 pub struct View<'a> {
     /// The body, if it is JSON.
     pub body: Option<Json<'a>>,

@@ -36,8 +36,8 @@ pub struct PollConfig {
     trusted: Vec<TrustedHost>,
 }
 
-/// A poll's answer.
-#[derive(Clone, Copy, Debug)]
+/// A poll's answer. It may hold anything, so it cannot be shown.
+#[derive(Clone, Copy)]
 pub struct PollAnswer<'a> {
     /// Its status code.
     pub status: u16,
@@ -60,10 +60,14 @@ pub enum PollVerdict {
     },
     /// The job goes on.
     Pending,
+    /// The provider would not say now (429, 5xx and the like): wait, as long as it wishes (`Retry-After`).
+    Busy,
+    /// The provider would not say to us (401, 403, 404, 410); three such answers in a row fail the task.
+    Refused,
 }
 
 /// A request that the poller is to make.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct PollRequest {
     /// GET or POST for a poll; whatever the provider wants for a cancellation.
     pub method: String,
@@ -138,18 +142,6 @@ impl PollConfig {
         &self.id
     }
 
-    /// Whether this status code says “not yet” rather than that something is wrong with the poll.
-    pub fn is_pending_status(&self, status: u16) -> bool {
-        self.wire.finer.pending_statuses.contains(&status) || self.names_status(status)
-    }
-
-    /// Whether the status code is the job's status, and this one is among the values. One that is not says of 401 that
-    /// the key is wrong, as it does elsewhere.
-    fn names_status(&self, status: u16) -> bool {
-        let values = [&self.done, &self.fail, &self.wire.finer.pending_values];
-        self.status == Place::HttpStatus && values.into_iter().flatten().any(|value| *value == status.to_string())
-    }
-
     /// The next poll. The job's id is looked up in `sources.start`.
     pub fn poll(&self, sources: &Sources<'_>, target_url: &str) -> Result<PollRequest, NotExpanded> {
         let sources = Sources { id: &self.id, ..*sources };
@@ -185,7 +177,8 @@ impl PollConfig {
         View { body: Json::parse(answer.body), status: Some(answer.status), query: None }.scalar(&self.status)
     }
 
-    /// What an answer says. Which status codes are worth a look is the poller's to know; see `is_pending_status`.
+    /// What an answer says. A fail value is believed whatever the status code is, a done value with 2xx only, unless
+    /// the status code is itself what the configuration looks at.
     pub fn judge(&self, answer: &PollAnswer<'_>) -> PollVerdict {
         let view = View { body: Json::parse(answer.body), status: Some(answer.status), query: None };
         let status = view.scalar(&self.status);
@@ -193,6 +186,14 @@ impl PollConfig {
         let failed = || PollVerdict::Fail { error: error_text(&view, &self.error, status.as_deref()) };
         if is(&self.fail) {
             return failed();
+        }
+        let by_code = self.status == Place::HttpStatus;
+        if self.wire.finer.pending_statuses.contains(&answer.status) && !is(&self.done) {
+            return PollVerdict::Pending;
+        }
+        if !((200..300).contains(&answer.status) || by_code && is(&self.done)) {
+            let refused = matches!(answer.status, 401 | 403 | 404 | 410);
+            return if refused { PollVerdict::Refused } else { PollVerdict::Busy };
         }
         if !is(&self.done) && !is_present(&view, &self.done_when_present) {
             return PollVerdict::Pending;
@@ -272,7 +273,11 @@ impl PollConfig {
         missing.sort_unstable();
         missing.dedup();
         if missing.is_empty() && (!self.url.needs_id() || !self.id.is_empty()) {
-            return Ok(());
+            let slashes = self.wire.finer.keep_slashes;
+            let mut urls = [Some(&self.url), self.result_url.as_ref()].into_iter().flatten();
+            let bad = urls.find_map(|url| url.bad_param(params, slashes));
+            let tell = |(key, message)| vec![Wrong { field: format!("providerParams.{key}"), message }];
+            return bad.map_or(Ok(()), |bad| Err(tell(bad)));
         }
         if missing.is_empty() {
             let message = "has the placeholder {id}, which only a provider's template can fill in; write \
@@ -348,7 +353,7 @@ fn check_values(given: &wire::Poll, alone: bool, fields: &mut Fields<'_>) {
 }
 
 fn merge(given: wire::Poll, template: Option<&Template>, base: Option<&PollConfig>) -> wire::StoredPoll {
-    let mut trusted: Vec<String> = template.map(|template| template.trusted_texts()).unwrap_or_default();
+    let mut trusted: Vec<String> = template.map(Template::trusted_texts).unwrap_or_default();
     for url in [&given.url_template, &given.result_url_template].into_iter().flatten() {
         let origin = UrlTemplate::parse(url, Author::User).ok().and_then(|url| url.literal_origin());
         trusted.extend(origin.filter(|origin| TrustedHost::parse(origin).is_ok()));
@@ -369,7 +374,7 @@ fn merge(given: wire::Poll, template: Option<&Template>, base: Option<&PollConfi
         user_result_url: given.result_url_template.is_some(),
         poll_config: over(given, under),
         finer,
-        id_path: base.map(|base| base.wire.id_path.clone()).unwrap_or_default(),
+        id_path: template.map(|template| Texts::of(&template.id_path)).unwrap_or_default(),
         trusted,
         cancel: base.and_then(|base| base.cancel_where(given_url.as_deref())),
     }

@@ -12,15 +12,23 @@ pub fn redact<'a>(text: &'a [u8], paths: &[Path]) -> Cow<'a, [u8]> {
     let mut shown = Cow::Borrowed(text);
     for path in paths {
         let Some(spots) = spots(&shown, path) else { return shown };
-        // From the end, so that the earlier spots stay where they are.
-        for (from, to) in spots.into_iter().rev() {
-            let mut changed = shown[..from].to_vec();
-            changed.extend_from_slice(REDACTED.as_bytes());
-            changed.extend_from_slice(&shown[to..]);
-            shown = Cow::Owned(changed);
+        if !spots.is_empty() {
+            shown = Cow::Owned(replaced(&shown, &spots));
         }
     }
     shown
+}
+
+fn replaced(text: &[u8], spots: &[(usize, usize)]) -> Vec<u8> {
+    let mut changed = Vec::with_capacity(text.len());
+    let mut copied = 0;
+    for (from, to) in spots {
+        changed.extend_from_slice(&text[copied..*from]);
+        changed.extend_from_slice(REDACTED.as_bytes());
+        copied = *to;
+    }
+    changed.extend_from_slice(&text[copied..]);
+    changed
 }
 
 /// Where the values at a path are, those of repeated keys included, in the order of the text.

@@ -36,11 +36,12 @@ pub struct CallbackRule {
     pub forms: Forms,
     /// The id is not spelled as in the answer to the submission, so the two cannot be compared (Gemini's batches).
     pub id_spelled_otherwise: bool,
-    /// The field whose value is sent back, where a provider tests the URL first (MiniMax).
+    /// The field whose value is sent back, where a provider tests the URL first (`MiniMax`).
     pub challenge: Option<String>,
 }
 
 /// Which bodies a callback may have beside JSON.
+#[expect(clippy::struct_excessive_bools, reason = "independent of one another")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Forms {
     /// None at all, the state being in the query.
@@ -53,8 +54,8 @@ pub struct Forms {
     pub done: bool,
 }
 
-/// A request that came to a callback URL.
-#[derive(Clone, Copy, Debug)]
+/// A request that came to a callback URL. It may hold anything, so it cannot be shown.
+#[derive(Clone, Copy)]
 pub struct Delivery<'a> {
     /// The query, as it came, without the question mark.
     pub query: Option<&'a str>,
@@ -95,7 +96,7 @@ pub struct Reading<'a> {
 }
 
 /// What a callback brought.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Content<'a> {
     /// JSON, as it came.
     Json(Json<'a>),
@@ -108,6 +109,17 @@ pub enum Content<'a> {
         /// The bytes.
         bytes: &'a [u8],
     },
+}
+
+/// Bodies may be secret, so only their kind and length is shown.
+impl std::fmt::Debug for Content<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Json(json) => json.fmt(f),
+            Self::Text(text) => write!(f, "Text({} bytes)", text.len()),
+            Self::Binary { content_type, bytes } => write!(f, "Binary({content_type}, {} bytes)", bytes.len()),
+        }
+    }
 }
 
 /// The body is not JSON, and the rule takes nothing else.

@@ -46,6 +46,8 @@ pub struct Submit {
 pub struct Template {
     /// The name in `provider`.
     pub id: String,
+    /// What stands for this template inside of callback ids, 2 to 63, where it has such a number.
+    pub callback_class: Option<u8>,
     /// The provider's own name.
     pub name: String,
     /// One line.
@@ -78,6 +80,8 @@ pub struct Template {
 pub struct Callback {
     /// How it is told the URL.
     pub passing: Passing,
+    /// The account whose events come to one URL, if they do; templates may share one.
+    pub account: Option<String>,
     /// Where to register a URL that is told per account; for people.
     pub register: Option<String>,
     /// What its events mean.
@@ -111,6 +115,11 @@ impl Template {
     /// Whether its events come to one URL per account, and find their task by the job's id.
     pub fn is_account_level(&self) -> bool {
         self.callback.as_ref().is_some_and(|callback| !callback.passing.per_request())
+    }
+
+    /// The account that the events of this provider are sent for, if they come to one URL.
+    pub fn account(&self) -> Option<&str> {
+        self.callback.as_ref()?.account.as_deref()
     }
 
     /// The usual longest time of a job, milliseconds; what `maxWaitTime` is by default.
@@ -149,7 +158,7 @@ impl Template {
 
     /// Checks what a file holds.
     pub(super) fn of_wire(wire: wire::Template) -> Result<Self, String> {
-        let callback = wire.callback.map(Callback::of_wire).transpose()?;
+        let callback = wire.callback.map(|callback| Callback::of_wire(callback, &wire.id)).transpose()?;
         let credential_hosts: Result<Vec<_>, _> =
             wire.credential_hosts.iter().map(|host| TrustedHost::parse(host)).collect();
         let id_path: Result<Vec<_>, _> = wire.id_path.all().iter().map(|path| Place::parse(path)).collect();
@@ -166,6 +175,7 @@ impl Template {
         let longest = wire.max_duration.map(millis).or(poll.as_ref().map(PollConfig::max_duration_ms));
         Ok(Self {
             id: wire.id,
+            callback_class: wire.callback_class,
             name: wire.name,
             description: wire.description,
             docs: wire.docs,
@@ -185,9 +195,11 @@ impl Template {
 }
 
 impl Callback {
-    fn of_wire(wire: wire::Callback) -> Result<Self, String> {
+    fn of_wire(wire: wire::Callback, id: &str) -> Result<Self, String> {
+        let account = (wire.url.place == wire::Part::Account).then(|| wire.url.account.clone());
         let redact: Result<Vec<_>, _> = wire.redact.iter().map(|path| Path::parse(path)).collect();
         Ok(Self {
+            account: account.map(|name| name.unwrap_or_else(|| id.to_owned())),
             register: wire.url.register.clone(),
             passing: passing(wire.url)?,
             rule: CallbackRule::of_wire(wire.rule)?,

@@ -192,6 +192,7 @@ pub struct Template {
     pub _schema: String,
     pub place: Option<u16>,
     pub id: String,
+    pub callback_class: Option<u8>,
     pub name: String,
     pub description: String,
     pub docs: String,
@@ -241,6 +242,8 @@ pub struct Passing {
     pub value: Option<Box<RawValue>>,
     #[serde(default)]
     pub beside: Vec<Setting>,
+    /// The account whose events come to one URL, where several templates share it; else the template's id.
+    pub account: Option<String>,
     /// For people: where to register the URL of an account.
     pub register: Option<String>,
 }

@@ -9,6 +9,10 @@ mod check;
 mod harness;
 mod ledger;
 
+mod operation_backup;
+mod operation_commands;
+mod operation_config;
+mod operation_start;
 mod t01_kill;
 mod t05_failing_writes;
 mod t06_full_disk;
@@ -17,3 +21,4 @@ mod t11_cut_connections;
 mod t36_canaries;
 mod t44_drain;
 mod t45_clock_jumps;
+mod t46_descriptors;

@@ -313,14 +313,22 @@ async fn the_placeholder_stands_in_path_query_headers_and_body_only() {
 }
 
 #[tokio::test]
-async fn fields_of_later_versions_are_refused_unless_they_ask_for_nothing() {
+async fn what_is_followed_is_checked_field_by_field() {
     let service = Service::start().await;
-    for (name, value) in
-        [("provider", "\"fal\""), ("pollConfig", "{}"), ("useCallback", "true"), ("callbackConfig", "{}")]
-    {
-        assert_eq!(field(&service, name, value).await.0, 400, "{name}");
+    for (name, value) in [
+        ("provider", "\"nobody\""),
+        ("provider", "1"),
+        ("pollConfig", "{}"),
+        ("pollConfig", "[]"),
+        ("useCallback", "true"),
+        ("useCallback", "\"yes\""),
+        ("callbackConfig", "{\"extra\":1}"),
+        ("callbackSecret", "\"whsec_in_the_clear\""),
+        ("providerParams", "{\"a\":1}"),
+    ] {
+        assert_eq!(field(&service, name, value).await.0, 400, "{name}: {value}");
     }
-    taken(&service, "provider", &["null"]).await;
+    taken(&service, "provider", &["null", "\"replicate\""]).await;
     taken(&service, "providerParams", &["{}"]).await;
 }
 

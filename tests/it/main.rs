@@ -1,15 +1,24 @@
 //! The contract, sentence by sentence, held by the real service over real HTTP.
+//!
+//! `AQ_TEST_LARGE=1` runs the large forms.
 
 #![expect(clippy::format_push_string, reason = "tests may be plain")]
 
 mod callbacks;
 mod calls;
 mod creation;
+mod ends;
+mod hostile;
+mod noisy_team;
 mod providers;
 mod races;
 mod reading;
+mod redirects;
 mod signals;
 mod ssrf;
+mod ssrf_calls;
 mod support;
 mod vault;
+mod verifiers;
+mod webhook_schedule;
 mod webhooks;

@@ -1,20 +1,38 @@
 //! The catalogue of hostile URLs, in each place of a creation that takes a URL.
 
+use std::net::IpAddr;
+
 use asyncqueue::clock::Clock;
 use serde_json::json;
 
 use crate::support::{Names, Service};
 
-/// The catalogue's lines: verdict and URL.
-fn catalogue() -> Vec<(String, String)> {
+/// One line of the catalogue.
+pub struct Line {
+    pub verdict: String,
+    pub url: String,
+    /// The canonical host.
+    pub host: String,
+    /// What the name resolves to.
+    pub answers: Vec<IpAddr>,
+}
+
+/// The catalogue's lines.
+pub fn catalogue() -> Vec<Line> {
     let text = include_str!("../data/ssrf_urls.tsv");
-    let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
-    lines
-        .filter_map(|line| {
-            let mut columns = line.split('\t');
-            Some((columns.next()?.to_owned(), unescape(columns.next()?)))
-        })
-        .collect()
+    text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).map(read).collect()
+}
+
+fn read(line: &str) -> Line {
+    let columns: Vec<&str> = line.split('\t').collect();
+    let [verdict, url, host, dns] = columns[..] else { panic!("four columns: {line}") };
+    let answers = dns.strip_prefix("dns=").unwrap_or_default().split(',').filter(|answer| !answer.is_empty());
+    Line {
+        verdict: verdict.to_owned(),
+        url: unescape(url),
+        host: host.to_owned(),
+        answers: answers.map(|answer| answer.parse().unwrap()).collect(),
+    }
 }
 
 /// `\u{HEX}` stands for that character.
@@ -34,7 +52,7 @@ async fn every_line_has_its_verdict_as_target_and_as_completion_url() {
     let service = Service::among(&[], Names::default()).await;
     let mut refused = 0;
     let mut taken = 0;
-    for (verdict, url) in catalogue() {
+    for Line { verdict, url, .. } in catalogue() {
         for field in ["targetUrl", "onCompleteUrl"] {
             // Far in the future, so that nothing is ever called.
             let later = asyncqueue::wire::iso(service.clock.now().plus_millis(3_600_000));

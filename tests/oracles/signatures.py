@@ -96,7 +96,7 @@ def main():
     # Libraries that verify only look at the clock here.
     with unittest.mock.patch("time.time", return_value=float(AT)):
         vectors = [vector for make in (standard_webhooks, elevenlabs_signature, gemini, fal) for vector in make()]
-    note = f"Made by tests/oracles/signatures.py for the time {AT}, with the providers' libraries. The keys are for tests."
+    note = f"Made by tests/oracles/signatures.py for the time {AT}. The keys are for tests."
     target = pathlib.Path(__file__).parents[1] / "data/signatures/libraries.json"
     target.write_text(json.dumps({"note": note, "vectors": vectors}, indent=1, ensure_ascii=False) + "\n")
     print(f"{len(vectors)} vectors in {target.name}")

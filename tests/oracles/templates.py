@@ -8,7 +8,7 @@ import sys
 try:
     import jsonschema
 except ImportError:
-    sys.exit("python3-jsonschema is missing")
+    sys.exit("the package jsonschema is missing")
 
 folder = pathlib.Path(__file__).parents[2] / "providers"
 schema = json.loads((folder / "schema.json").read_text())

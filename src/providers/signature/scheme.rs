@@ -25,7 +25,7 @@ pub enum Scheme {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         jwks_url: Option<String>,
     },
-    /// WaveSpeed's look-alike: `v3,<hex>`, keyed with the secret behind `whsec_` as it is.
+    /// `WaveSpeed`'s look-alike: `v3,<hex>`, keyed with the secret behind `whsec_` as it is.
     WavespeedV3,
     /// `t=<time>,<version>=<hex>` in one header: HMAC over `t.body`, keyed with the secret as it is.
     Timestamped {
@@ -63,9 +63,6 @@ pub enum Scheme {
         timestamp_header: String,
         /// Where the job's id is in the body; the first that is there.
         id_paths: Vec<String>,
-        /// Without a signature the webhook is taken all the same: only some who speak this way sign.
-        #[serde(default)]
-        optional: bool,
     },
     /// The secret itself in a header.
     Header {
@@ -157,6 +154,7 @@ impl Scheme {
     }
 
     /// The scheme for callbacks to a request with this body, which may have chosen the header's name.
+    #[must_use]
     pub fn for_request(&self, body: Option<&str>) -> Self {
         let Self::Header { header_from: Some(path), prefix, .. } = self else { return self.clone() };
         let chosen = || {
@@ -185,9 +183,7 @@ impl Scheme {
     /// Whether this webhook, if it is true, is signed with a public key rather than a shared secret.
     pub fn wants_jwks(&self, signed: &Signed<'_>) -> bool {
         match self {
-            Self::StandardWebhooks { jwks_url: Some(_) } => {
-                text(signed, "webhook-signature").is_ok_and(|text| is_token(text))
-            }
+            Self::StandardWebhooks { jwks_url: Some(_) } => text(signed, "webhook-signature").is_ok_and(is_token),
             other => matches!(other, Self::FalEd25519 { .. }),
         }
     }
@@ -206,10 +202,7 @@ impl Scheme {
                 any(keys, |key| is_hex(given, &mac(key.as_bytes(), &[time.as_bytes(), b".", signed.body])))
             }
             Self::Body { headers, prefix, encoding } => body(signed, keys, headers, prefix, *encoding),
-            Self::JobAndTime { header, timestamp_header, id_paths, optional } => {
-                if *optional && !signed.headers.contains_key(header.as_str()) {
-                    return Ok(());
-                }
+            Self::JobAndTime { header, timestamp_header, id_paths } => {
                 job_and_time(signed, keys, header, timestamp_header, id_paths, now)
             }
             Self::Header { header, prefix, .. } => {
@@ -347,8 +340,8 @@ fn job_and_time(
     let given = text(signed, header)?;
     let time = timely(text(signed, timestamp_header)?, now, TOLERANCE)?;
     let body = Json::parse(signed.body).ok_or(Invalid::Malformed)?;
-    let paths = id_paths.iter().filter_map(|path| Path::parse(path).ok());
-    let id = paths.filter_map(|path| body.find(&path)?.scalar()).next().ok_or(Invalid::Malformed)?;
+    let mut paths = id_paths.iter().filter_map(|path| Path::parse(path).ok());
+    let id = paths.find_map(|path| body.find(&path)?.scalar()).ok_or(Invalid::Malformed)?;
     any(keys, |key| is_base64(given, &mac(key.as_bytes(), &[id.as_bytes(), b".", time.as_bytes()])))
 }
 

@@ -51,8 +51,8 @@ fn errors_say_what_to_do() {
     for body in ["", "a=b", "{", "<xml/>"] {
         assert_eq!(
             put(body, "webhook").unwrap_err(),
-            "the body must be JSON, because the provider takes the callback URL in the body's field webhook; send JSON, \
-             or write {asyncqueue_callback_url} where the provider wants it and leave useCallback out"
+            "the body must be JSON, because the provider takes the callback URL in the body's field webhook; send \
+             JSON, or write {asyncqueue_callback_url} where the provider wants it and leave useCallback out"
         );
     }
     assert_eq!(
@@ -81,7 +81,8 @@ fn a_query_parameter_is_set_encoded_and_once() {
 }
 
 const FORM: &str = "--b\r\nContent-Disposition: form-data; name=\"config\"\r\nContent-Type: application/json\r\n\r\n\
-                    {\"type\": \"transcription\"}\r\n--b\r\ncontent-disposition: form-data; name=\"file\"\r\n\r\n--bytes\r\n--b--\r\n";
+                    {\"type\": \"transcription\"}\r\n--b\r\ncontent-disposition: form-data; name=\"file\"\r\n\r\n\
+                    --bytes\r\n--b--\r\n";
 
 #[test]
 fn a_field_of_a_form_is_set() {

@@ -25,7 +25,10 @@ fn failed(error: &str) -> PollVerdict {
 #[test]
 fn defaults_are_filled_in_and_shown_in_order() {
     let config = parse(GOOD, None).unwrap();
-    let shown = r#"{"urlTemplate":"https://a.example/{startResult.body.id}","interval":5,"statusPath":"s","doneValues":["ok"],"failValues":[],"resultPath":"","forwardAuth":true,"maxDuration":600}"#;
+    let shown = concat!(
+        r#"{"urlTemplate":"https://a.example/{startResult.body.id}","interval":5,"statusPath":"s","#,
+        r#""doneValues":["ok"],"failValues":[],"resultPath":"","forwardAuth":true,"maxDuration":600}"#
+    );
     assert_eq!(config.shown(), shown);
     assert_eq!((config.interval_ms(), config.max_duration_ms(), config.forward_auth()), (5000, 600_000, true));
     let again = PollConfig::restore(&config.stored()).unwrap();
@@ -82,7 +85,11 @@ fn placeholders_need_their_values_at_creation() {
 #[test]
 fn a_users_keys_override_the_templates() {
     let config = parse(r#"{"interval":30,"failValues":["failed"]}"#, Some(template("replicate"))).unwrap();
-    let shown = r#"{"urlTemplate":"https://api.replicate.com/v1/predictions/{startResult.body.id}","interval":30,"statusPath":"status","doneValues":["succeeded"],"failValues":["failed"],"resultPath":"output","forwardAuth":true,"maxDuration":600}"#;
+    let shown = concat!(
+        r#"{"urlTemplate":"https://api.replicate.com/v1/predictions/{startResult.body.id}","interval":30,"#,
+        r#""statusPath":"status","doneValues":["succeeded"],"failValues":["failed"],"resultPath":"output","#,
+        r#""forwardAuth":true,"maxDuration":600}"#
+    );
     assert_eq!(config.shown(), shown);
     assert_eq!(judge(&config, 200, r#"{"status":"aborted"}"#), PollVerdict::Pending, "the user's list is whole");
     let plain = parse("{}", Some(template("replicate"))).unwrap();
@@ -132,8 +139,43 @@ fn the_six_judge_answers_as_documented() {
             if id == "sunoapi" && verdict == PollVerdict::DoneByCallback { PollVerdict::Done } else { verdict };
         assert_eq!(judge(template(id).poll().unwrap(), status, body), verdict, "{id} {body}");
     }
-    assert!(template("elevenlabs-stt").poll().unwrap().is_pending_status(404));
-    assert!(!template("replicate").poll().unwrap().is_pending_status(404));
+}
+
+#[test]
+fn status_codes_tell_trouble_from_news() {
+    let luma = template("luma").poll().unwrap();
+    for (status, verdict) in [
+        (401, PollVerdict::Refused),
+        (403, PollVerdict::Refused),
+        (404, PollVerdict::Refused),
+        (410, PollVerdict::Refused),
+        (400, PollVerdict::Busy),
+        (429, PollVerdict::Busy),
+        (301, PollVerdict::Busy),
+        (500, PollVerdict::Busy),
+        (503, PollVerdict::Busy),
+        (201, PollVerdict::Done),
+    ] {
+        assert_eq!(judge(luma, status, r#"{"state":"completed"}"#), verdict, "{status}");
+    }
+    let bfl = template("bfl").poll().unwrap();
+    assert_eq!(judge(bfl, 404, r#"{"status":"Task not found"}"#), failed("The provider reported: Task not found"));
+    let stability = template("stability-video").poll().unwrap();
+    assert_eq!(judge(stability, 401, ""), PollVerdict::Refused);
+    assert_eq!(judge(stability, 429, ""), PollVerdict::Busy);
+    assert_eq!(judge(stability, 500, ""), failed("The provider reported: 500"));
+}
+
+#[test]
+fn parameters_are_judged_at_creation() {
+    let wrong = |id: &str, key: &str, value: &str| {
+        let params = [(key.to_owned(), value.to_owned())];
+        template(id).poll().unwrap().for_task(&params).map_err(|wrong| wrong[0].field.clone()).err()
+    };
+    assert_eq!(wrong("azure-openai-sora", "resource", "mine"), None);
+    assert_eq!(wrong("azure-openai-sora", "resource", "evil.example/").as_deref(), Some("providerParams.resource"));
+    assert_eq!(wrong("runpod", "endpoint_id", "..").as_deref(), Some("providerParams.endpoint_id"));
+    assert_eq!(wrong("runpod", "endpoint_id", "e 1"), None);
 }
 
 #[test]
@@ -175,7 +217,8 @@ fn the_next_requests_are_made_from_the_answers() {
     );
     let region = [("region".to_owned(), "us-east-1".to_owned())];
     let arn = r#"{"invocationArn":"arn:aws:bedrock:us-east-1:1:async-invoke/x"}"#;
-    let url = "https://bedrock-runtime.us-east-1.amazonaws.com/async-invoke/arn%3Aaws%3Abedrock%3Aus-east-1%3A1%3Aasync-invoke%2Fx";
+    let url = "https://bedrock-runtime.us-east-1.amazonaws.com/async-invoke/\
+               arn%3Aaws%3Abedrock%3Aus-east-1%3A1%3Aasync-invoke%2Fx";
     assert_eq!(ask("bedrock-async", arn, &region), get(url));
     assert!(ask("luma", "{}", &[]).is_err());
 }

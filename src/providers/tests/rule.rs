@@ -159,7 +159,7 @@ fn events_about_something_else_are_news() {
 }
 
 #[test]
-fn other_shapes_of_the_providers_events() {
+fn other_shapes_of_events_about_one_request() {
     for (id, body, verdict) in [
         (
             "fal",
@@ -185,6 +185,14 @@ fn other_shapes_of_the_providers_events() {
         ("wavespeed", r#"{"id":"w","status":"failed","error":"oom"}"#, failed("oom")),
         ("gladia", r#"{"id":"g","event":"transcription.success","payload":{"id":"g"}}"#, Verdict::Done),
         ("gladia", r#"{"id":"g","event":"transcription.created","payload":{"id":"g"}}"#, Verdict::Interim),
+    ] {
+        assert_eq!(says(of(id), body), verdict, "{id}: {body}");
+    }
+}
+
+#[test]
+fn other_shapes_of_events_with_a_type() {
+    for (id, body, verdict) in [
         (
             "llamaparse",
             r#"{"event_id":"e","event_type":"parse.error","data":{"job_id":"j"}}"#,

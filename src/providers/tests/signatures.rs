@@ -33,7 +33,7 @@ impl Vector {
 
     fn body(&self) -> Vec<u8> {
         let of = |name: &String| webhooks::all().into_iter().find(|webhook| webhook.name == *name).unwrap().body;
-        self.webhook.as_ref().map(of).unwrap_or_else(|| self.body.clone().unwrap().into_bytes())
+        self.webhook.as_ref().map_or_else(|| self.body.clone().unwrap().into_bytes(), of)
     }
 
     fn headers(&self) -> HeaderMap {
@@ -115,9 +115,7 @@ fn no_changed_or_missing_header_does() {
             }
             let mut twice = vector.headers();
             twice.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
-            let optional = matches!(vector.scheme(), Scheme::JobAndTime { .. });
-            let refused = vector.verify(&twice, &vector.body(), AT).is_err();
-            assert!(refused == matters || optional, "{} {name} twice", vector.template);
+            assert_eq!(vector.verify(&twice, &vector.body(), AT).is_err(), matters, "{} {name} twice", vector.template);
         }
     }
 }
@@ -194,7 +192,10 @@ fn a_set_of_keys_is_read_and_what_is_none_is_refused() {
     ] {
         assert!(Jwks::parse(bad.as_bytes()).is_err(), "{bad}");
     }
-    let key = r#"{"keys":[{"kty":"EC"},{"kty":"OKP","crv":"Ed25519","kid":"k1","x":"A6EHv_POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg"}]}"#;
+    let key = concat!(
+        r#"{"keys":[{"kty":"EC"},{"kty":"OKP","crv":"Ed25519","kid":"k1","#,
+        r#""x":"A6EHv_POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg"}]}"#
+    );
     let jwks = Jwks::parse(key.as_bytes()).unwrap();
     assert!(jwks.has("k1") && !jwks.has("k2"));
 }

@@ -110,12 +110,29 @@ fn account_level_providers_are_those_whose_docs_say_so() {
 }
 
 #[test]
+fn templates_of_one_account_share_its_events() {
+    let ids = |name: &str| -> Vec<&str> {
+        embedded().unwrap().of_account(name).into_iter().map(|template| template.id.as_str()).collect()
+    };
+    let openai = ["openai-batch", "openai-responses", "openai-videos"];
+    assert_eq!((ids("openai"), ids("openai-batch")), (openai.to_vec(), openai.to_vec()));
+    assert_eq!(ids("mux"), ["mux"]);
+    assert!(ids("fal").is_empty() && ids("none").is_empty());
+}
+
+#[test]
 fn a_file_that_makes_no_sense_is_named() {
-    let good = r#"{"$schema":"schema.json","id":"x","name":"X","description":"d","docs":"https://x.example","confidence":"documented"}"#;
+    let good = concat!(
+        r#"{"$schema":"schema.json","id":"x","name":"X","description":"d","docs":"https://x.example","#,
+        r#""confidence":"documented"}"#
+    );
     assert!(Catalogue::read(&[("x", good)]).is_ok());
     let error = |name: &str, text: &str| Catalogue::read(&[(name, text)]).unwrap_err().to_string();
     assert_eq!(error("y", good), "providers/y.json: its id is x, which must be the file's name");
     assert!(error("x", &good.replace("\"docs\"", "\"doc\"")).starts_with("providers/x.json: unknown field `doc`"));
-    let poll = r#""pollConfig":{"urlTemplate":"https://{startResult.body.h}/","statusPath":"s","doneValues":[],"failValues":[]},"name""#;
+    let poll = concat!(
+        r#""pollConfig":{"urlTemplate":"https://{startResult.body.h}/","statusPath":"s","#,
+        r#""doneValues":[],"failValues":[]},"name""#
+    );
     assert!(error("x", &good.replacen("\"name\"", poll, 1)).contains("pollConfig.urlTemplate must name the host"));
 }

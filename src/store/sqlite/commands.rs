@@ -42,6 +42,9 @@ impl Writer {
         if let Some(idempotency) = &new.idempotency {
             self.remember(task, idempotency)?;
         }
+        if let Some(at) = task.polling.next_at {
+            self.plan_poll(task.id, at)?;
+        }
         self.entered(&row)?;
         Ok(Created::New)
     }

@@ -65,6 +65,7 @@ struct Series {
     signals: CounterBy<CallbackAnswer>,
     deliveries: CounterBy<DeliveryOutcome>,
     polls: CounterBy<PollOutcome>,
+    poll_lateness: Histogram,
     endpoint_events: CounterBy<EndpointOutcome>,
     long_polls: Gauge,
     connections: Gauge,
@@ -107,6 +108,11 @@ impl Metrics {
                 CounterBy::default(),
             ),
             polls: add.plain("polls", "Polls of providers, by what they found out", CounterBy::default()),
+            poll_lateness: add.seconds(
+                "poll_lateness",
+                "Time from when a poll was due to when it was made",
+                Histogram::new(LATENCIES),
+            ),
             endpoint_events: add.plain(
                 "endpoint_events",
                 "Events at endpoints, by what became of them",
@@ -169,6 +175,11 @@ impl Metrics {
     /// A completion webhook was attempted.
     pub fn webhook_attempted(&self, outcome: DeliveryOutcome) {
         self.0.deliveries.add(outcome);
+    }
+
+    /// A poll is made, so long after it was due.
+    pub fn poll_made(&self, late: Duration) {
+        self.0.poll_lateness.observe(late);
     }
 
     /// A poll ended.

@@ -101,6 +101,11 @@ impl Client {
         Self { keep_alive: false, ..self }
     }
 
+    /// A client of another server with the same key.
+    pub fn at(&self, addr: SocketAddr) -> Self {
+        Self::new(addr, self.key.as_deref())
+    }
+
     /// Requests sent and not answered yet.
     pub fn unanswered(&self) -> usize {
         self.unanswered.load(Ordering::Relaxed)

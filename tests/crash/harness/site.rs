@@ -15,6 +15,7 @@ pub struct Site {
     /// Holds the database alone.
     pub store: PathBuf,
     pub addr: SocketAddr,
+    /// The bootstrap key; where it is empty none is given.
     pub key: String,
     /// A command in front of the binary, such as strace.
     pub wrapper: Vec<OsString>,
@@ -52,7 +53,7 @@ impl Site {
 
     /// `asyncqueue serve` on this site, ready to be spawned.
     pub fn serve(&self) -> Command {
-        let mut command = self.binary(&self.wrapper);
+        let mut command = self.binary(&self.wrapper, &self.key);
         command.args(["serve", "--listen", &self.addr.to_string(), "--database", &self.database_argument()]);
         let limit = if self.callback_limit == 0 { "0".to_owned() } else { format!("{}/60", self.callback_limit) };
         command.args(["--allow-target", "127.0.0.0/8", "--callback-rate-limit", &limit, "--signal-rate-limit", "0"]);
@@ -60,7 +61,7 @@ impl Site {
         command
     }
 
-    fn binary(&self, wrapper: &[OsString]) -> Command {
+    fn binary(&self, wrapper: &[OsString], key: &str) -> Command {
         let binary = OsString::from(env!("CARGO_BIN_EXE_asyncqueue"));
         let words: Vec<OsString> = wrapper.iter().cloned().chain([binary]).collect();
         let mut command = Command::new(&words[0]);
@@ -68,16 +69,26 @@ impl Site {
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ASYNCQUEUE_")) {
             command.env_remove(name);
         }
-        command.env("ASYNCQUEUE_BOOTSTRAP_KEY", &self.key).envs(self.environment.iter().cloned());
+        if !key.is_empty() {
+            command.env("ASYNCQUEUE_BOOTSTRAP_KEY", key);
+        }
+        command.envs(self.environment.iter().cloned());
         command
     }
 
     /// Runs another command of the binary on the same store, and gives what it printed; panics where it fails.
     pub fn command(&self, words: &[&str]) -> String {
-        let mut command = self.binary(&[]);
-        command.env_remove("ASYNCQUEUE_BOOTSTRAP_KEY");
-        let output = command.args(words).args(["--database", &self.database_argument()]).output();
-        succeeded(&format!("asyncqueue {}", words.join(" ")), &output.expect("the binary runs"))
+        succeeded(&format!("asyncqueue {}", words.join(" ")), &self.attempt(words))
+    }
+
+    /// The same, whatever comes of it.
+    pub fn attempt(&self, words: &[&str]) -> Output {
+        self.bare(&[words, &["--database", &self.database_argument()]].concat())
+    }
+
+    /// Runs the binary with these words alone.
+    pub fn bare(&self, words: &[&str]) -> Output {
+        self.binary(&[], "").args(words).output().expect("the binary runs")
     }
 }
 
@@ -96,6 +107,13 @@ pub fn succeeded(what: &str, output: &Output) -> String {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{what}: {} {said}", output.status);
     String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// What a command that must have been refused said, on standard error alone and with exit code 1.
+pub fn refusal(output: &Output) -> String {
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!((output.status.code(), &*output.stdout), (Some(1), &b""[..]), "{said}");
+    said
 }
 
 /// The first word of `text` that starts with `prefix`, whatever quotes or labels stand around it.

@@ -125,26 +125,27 @@ impl Service {
     }
 
     /// A service with just these flags, among these names.
-    pub async fn among(flags: &[&str], names: Names) -> Self {
-        Self::in_folder(Arc::new(Folder::make()), Arc::default(), flags, names, HashMap::new()).await
+    pub async fn among(flags: &[&str], names: impl Resolver + 'static) -> Self {
+        Self::in_folder(Arc::new(Folder::make()), Arc::default(), flags, Arc::new(names), HashMap::new()).await
     }
 
     /// A service that may call loopback, and fetches providers' public keys elsewhere than from them.
     pub async fn with_keys_at(key_sets: HashMap<String, String>) -> Self {
         let flags = ["--allow-target", "127.0.0.0/8"];
-        Self::in_folder(Arc::new(Folder::make()), Arc::default(), &flags, Names::default(), key_sets).await
+        let names = Arc::new(Names::default());
+        Self::in_folder(Arc::new(Folder::make()), Arc::default(), &flags, names, key_sets).await
     }
 
     async fn in_folder(
         folder: Arc<Folder>,
         clock: Arc<TestClock>,
         flags: &[&str],
-        names: Names,
+        resolver: Arc<dyn Resolver>,
         key_sets: HashMap<String, String>,
     ) -> Self {
         let surroundings = Surroundings {
             clock: clock.clone(),
-            resolver: Arc::new(names),
+            resolver,
             tls: None,
             key_sets,
             fatal: Arc::new(|why| panic!("the store failed: {why}")),
@@ -158,7 +159,7 @@ impl Service {
         let (folder, clock) = (self.folder.clone(), self.clock.clone());
         self.app.stop().await;
         let flags = [&["--allow-target", "127.0.0.0/8"], flags].concat();
-        Self::in_folder(folder, clock, &flags, Names::default(), HashMap::new()).await
+        Self::in_folder(folder, clock, &flags, Arc::new(Names::default()), HashMap::new()).await
     }
 
     /// Where its database is.
@@ -203,17 +204,9 @@ impl Service {
         self.ask("GET", &format!("/v1/tasks/{id}")).await.expect(200).json()["task"].clone()
     }
 
-    /// The task once it has this status.
+    /// The task once it has this status. Asks again and again: a long poll that comes after the change is held for nothing.
     pub async fn becomes(&self, id: &str, status: &str) -> Value {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let task = self.ask("GET", &format!("/v1/tasks/{id}?wait=1")).await.expect(200).json()["task"].clone();
-            if task["status"] == status {
-                return task;
-            }
-            assert!(Instant::now() < deadline, "never {status}: {task}");
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
+        self.once(id, status, |task| task["status"] == status).await
     }
 
     /// The task once a look at it says yes.
@@ -225,7 +218,7 @@ impl Service {
                 return task;
             }
             assert!(Instant::now() < deadline, "never {what}: {task}");
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
     }
 
