@@ -15,7 +15,9 @@ fn main() {
     let mut list = String::from("&[\n");
     for file in files {
         let name = file.file_stem().unwrap().to_string_lossy();
-        writeln!(list, "    ({name:?}, include_str!({:?})),", file.display().to_string()).unwrap();
+        // Not the file's own path: a folder that was moved with what was built in it would go on reading the old one.
+        let path = format!("concat!(env!(\"CARGO_MANIFEST_DIR\"), {:?})", format!("/providers/{name}.json"));
+        writeln!(list, "    ({name:?}, include_str!({path})),").unwrap();
     }
     list.push_str("]\n");
     fs::write(Path::new(&env::var("OUT_DIR").unwrap()).join("providers.rs"), list).unwrap();

@@ -201,7 +201,7 @@ impl Dispatcher {
         let secret = match follow::told_secret(&request.follow) {
             Some(id) => {
                 let target = self.guard.check_url(&url).map_err(CallError::Refused)?;
-                Some(self.vault.tell(claim.task.team, id, &target, mask).await.map_err(denied)?)
+                self.vault.tell(claim.task.team, id, &target, mask).await.map_err(denied)?
             }
             None => None,
         };

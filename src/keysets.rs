@@ -18,6 +18,9 @@ const BELIEVED: Duration = Duration::from_secs(3600);
 /// How often a set is fetched because of a key that it does not have: anybody can make one up.
 const REFRESH_EVERY: Duration = Duration::from_secs(60);
 
+/// How long it is believed that a set cannot be fetched.
+const MISSED: Duration = Duration::from_secs(5);
+
 /// A webhook has to be answered within two seconds.
 const TIMEOUT: Duration = Duration::from_millis(1500);
 
@@ -28,6 +31,8 @@ const NO_TEAM: i64 = 0;
 pub struct KeySets {
     client: Client,
     guard: Arc<Guard>,
+    /// Where sets are fetched whose templates name another URL.
+    elsewhere: HashMap<String, String>,
     known: Mutex<HashMap<String, Known>>,
     /// One fetch at a time: a burst of webhooks asks the provider once.
     fetching: tokio::sync::Mutex<()>,
@@ -38,33 +43,42 @@ struct Known {
     set: Option<Arc<Jwks>>,
     /// When it was last tried to fetch it.
     tried: Instant,
+    /// When that was last because of a key that was missing.
+    refreshed: Option<Instant>,
 }
 
 impl KeySets {
-    /// None known yet.
-    pub fn new(client: Client, guard: Arc<Guard>) -> Self {
-        Self { client, guard, known: Mutex::default(), fetching: tokio::sync::Mutex::default() }
+    /// None known yet. `elsewhere` says where sets are fetched that are not where their templates say.
+    pub fn new(client: Client, guard: Arc<Guard>, elsewhere: HashMap<String, String>) -> Self {
+        Self { client, guard, elsewhere, known: Mutex::default(), fetching: tokio::sync::Mutex::default() }
     }
 
     /// The set at `url`. None if it was never fetched and cannot be now.
     pub async fn get(&self, url: &str) -> Option<Arc<Jwks>> {
-        self.no_older_than(url, BELIEVED).await
+        self.unless(url, Known::is_fresh, None).await
     }
 
-    /// The set at `url`, fetched anew if that was not just done.
+    /// The set at `url`, fetched anew if that was not just done for the same reason: a key changes whenever it does, and
+    /// be it a second after the last fetch.
     pub async fn refreshed(&self, url: &str) -> Option<Arc<Jwks>> {
-        self.no_older_than(url, REFRESH_EVERY).await
+        self.unless(url, Known::was_just_refreshed, Some(Instant::now())).await
     }
 
-    async fn no_older_than(&self, url: &str, age: Duration) -> Option<Arc<Jwks>> {
-        if let Some(known) = self.known(url).filter(|known| known.is_fresh(age)) {
+    async fn unless(
+        &self,
+        url: &str,
+        will_do: impl Fn(&Known) -> bool,
+        refreshed: Option<Instant>,
+    ) -> Option<Arc<Jwks>> {
+        if let Some(known) = self.known(url).filter(&will_do) {
             return known.set;
         }
         let _one = self.fetching.lock().await;
         let before = self.known(url);
-        if let Some(known) = before.as_ref().filter(|known| known.is_fresh(age)) {
+        if let Some(known) = before.as_ref().filter(|known| will_do(known)) {
             return known.set.clone();
         }
+        let refreshed = refreshed.or(before.as_ref().and_then(|known| known.refreshed));
         let set = match self.fetch(url).await {
             Ok(set) => Some(Arc::new(set)),
             Err(error) => {
@@ -72,7 +86,7 @@ impl KeySets {
                 before.and_then(|known| known.set)
             }
         };
-        let known = Known { set: set.clone(), tried: Instant::now() };
+        let known = Known { set: set.clone(), tried: Instant::now(), refreshed };
         self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(url.to_owned(), known);
         set
     }
@@ -82,6 +96,7 @@ impl KeySets {
     }
 
     async fn fetch(&self, url: &str) -> Result<Jwks, String> {
+        let url = self.elsewhere.get(url).map_or(url, String::as_str);
         let target = self.guard.check_url(url).map_err(|refused| refused.to_string())?;
         let request = Request {
             method: Method::GET,
@@ -101,8 +116,11 @@ impl KeySets {
 }
 
 impl Known {
-    fn is_fresh(&self, age: Duration) -> bool {
-        let age = if self.set.is_some() { age } else { age.min(Duration::from_secs(5)) };
-        self.tried.elapsed() < age
+    fn is_fresh(&self) -> bool {
+        self.tried.elapsed() < if self.set.is_some() { BELIEVED } else { MISSED }
+    }
+
+    fn was_just_refreshed(&self) -> bool {
+        self.refreshed.is_some_and(|at| at.elapsed() < REFRESH_EVERY)
     }
 }

@@ -86,22 +86,27 @@ impl Vault {
         Ok(filled)
     }
 
-    /// Opens a reference to check a signature with.
-    pub async fn verifier(&self, team: TeamId, id: &str) -> Result<Zeroizing<String>, Denied> {
-        self.open(&self.live(team, id).await?)
-    }
-
-    /// Opens a reference that the request itself tells to `target`; what comes back is masked as headers are.
+    /// Opens the secret that a provider is told to sign with, for one call to `target`. One that only verifies is never
+    /// sent: whoever made it has told the provider.
     pub async fn tell(
         &self,
         team: TeamId,
         id: &str,
         target: &Target,
         mask: &mut Mask,
-    ) -> Result<Zeroizing<String>, Denied> {
-        let opened = self.open(&self.for_sending(team, id, target).await?)?;
+    ) -> Result<Option<Zeroizing<String>>, Denied> {
+        let opened = match self.for_sending(team, id, target).await {
+            Ok(token) => self.open(&token)?,
+            Err(Denied::VerifyOnly(_)) => return Ok(None),
+            Err(denied) => return Err(denied),
+        };
         mask.add(&opened);
-        Ok(opened)
+        Ok(Some(opened))
+    }
+
+    /// Opens a reference to check a signature with.
+    pub async fn verifier(&self, team: TeamId, id: &str) -> Result<Zeroizing<String>, Denied> {
+        self.open(&self.live(team, id).await?)
     }
 
     /// The token behind a reference, if the team may use it now.

@@ -151,6 +151,7 @@ fn surroundings() -> Surroundings {
         clock: Arc::new(SystemClock),
         resolver: Arc::new(SystemResolver),
         tls: None,
+        key_sets: std::collections::HashMap::new(),
         fatal: Arc::new(|why| panic!("{why}")),
     }
 }

@@ -5,7 +5,7 @@ use axum::body::Body;
 use axum::extract::{Extension, State};
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
-use http::{Request, StatusCode, Uri};
+use http::{Method, Request, StatusCode, Uri};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -191,6 +191,10 @@ async fn take(api: &Api, head: &Parts, body: Body) -> Result<Response, Problem> 
     })?;
     let templates = follow::templates_of_account(&endpoint.provider);
     let first = templates.first().and_then(|template| template.callback()).ok_or_else(unknown)?;
+    // The address is registered with a provider, which may test it so first.
+    if head.method == Method::OPTIONS {
+        return Ok(json(StatusCode::OK, &serde_json::json!({"ok": true})));
+    }
     if let Some(answer) = ruled::other_method(&head.method, Some(first))? {
         return Ok(answer);
     }

@@ -14,7 +14,7 @@ pub struct Problem {
     error: String,
     details: Vec<Detail>,
     retry_after: Option<u32>,
-    allow: Option<&'static str>,
+    allow: Option<String>,
 }
 
 /// One invalid field.
@@ -63,7 +63,12 @@ impl Problem {
 
     /// A 405 where only POST is taken.
     pub fn post_only() -> Self {
-        Self { allow: Some("POST"), ..Self::new(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed") }
+        Self::only("POST".to_owned())
+    }
+
+    /// A 405 where only these methods are taken.
+    pub fn only(methods: String) -> Self {
+        Self { allow: Some(methods), ..Self::new(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed") }
     }
 
     /// The status of the answer.
@@ -85,8 +90,8 @@ impl IntoResponse for Problem {
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if let Some(methods) = self.allow {
-            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
+        if let Some(methods) = self.allow.and_then(|methods| HeaderValue::try_from(methods).ok()) {
+            response.headers_mut().insert(header::ALLOW, methods);
         }
         response
     }

@@ -89,6 +89,7 @@ pub async fn resolve(
     match read(api, &terms, head, body).await {
         Ok(Said::Challenge(answer)) => Ok(raw_json(StatusCode::OK, answer)),
         Ok(Said::Heard(heard)) if is_stale(api, id, &terms, &heard).await? => {
+            api.refused_by_state(id, &event(CallbackVerdict::Interim), words).await?;
             tracing::info!(task.id = %id, "A callback about another job than the task's was acknowledged and left");
             api.still(id, words).await
         }
@@ -109,11 +110,14 @@ pub async fn resolve(
 
 /// What the template says of a method other than POST: an answer, or that it is not taken.
 pub fn other_method(method: &Method, callback: Option<&Callback>) -> Result<Option<Response>, Problem> {
-    let taken = |name: &str| callback.is_some_and(|callback| callback.methods.iter().any(|known| known == name));
+    let taken: &[String] = callback.map(|callback| callback.methods.as_slice()).unwrap_or_default();
     match method {
         &Method::POST => Ok(None),
-        &Method::OPTIONS if callback.is_some() => Ok(Some(json(StatusCode::OK, &serde_json::json!({"ok": true})))),
-        method if !taken(method.as_str()) => Err(Problem::post_only()),
+        method if !taken.iter().any(|known| known == method.as_str()) => Err(match taken {
+            [] => Problem::post_only(),
+            taken => Problem::only(taken.join(", ")),
+        }),
+        &Method::OPTIONS => Ok(Some(json(StatusCode::OK, &serde_json::json!({"ok": true})))),
         _ => Ok(None),
     }
 }

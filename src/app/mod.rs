@@ -4,6 +4,7 @@ pub mod process;
 pub mod secrets;
 pub mod socket;
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -53,6 +54,9 @@ pub struct Surroundings {
     pub resolver: Arc<dyn Resolver>,
     /// Which certificates targets are trusted by; none is the public web's.
     pub tls: Option<rustls::ClientConfig>,
+    /// Where providers' public keys are fetched, by the URL that a template names; those not named here are where their
+    /// templates say. Simulated providers have keys of their own.
+    pub key_sets: HashMap<String, String>,
     /// Told why, when the disk cannot be trusted any more. Should end the process.
     pub fatal: Arc<dyn Fn(&str) + Send + Sync>,
 }
@@ -271,7 +275,7 @@ impl App {
             keyring: opened.keyring.clone(),
             teams: opened.admin.teams.clone(),
             vault: vault(opened, &guard),
-            keysets: Arc::new(KeySets::new(client(config, around, &guard), guard.clone())),
+            keysets: Arc::new(KeySets::new(client(config, around, &guard), guard.clone(), around.key_sets.clone())),
             guard,
             waiters: opened.hub.waiters.clone(),
             metrics: opened.hub.metrics.clone(),

@@ -4,6 +4,7 @@ mod admin;
 mod dev;
 mod serve;
 
+use std::collections::HashMap;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -101,6 +102,7 @@ fn surroundings() -> Surroundings {
         clock: Arc::new(SystemClock),
         resolver: Arc::new(SystemResolver),
         tls: None,
+        key_sets: HashMap::new(),
         fatal: Arc::new(|why| {
             tracing::error!(why, "The disk failed; ending, so that the next start recovers from what is on it");
             eprintln!("asyncqueue: the disk failed: {why}");

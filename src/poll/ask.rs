@@ -136,7 +136,10 @@ impl Poller {
         let impossible = |error: String| Unanswered::Means(PollVerdict::Impossible { error });
         let target = self.guard.check_url(&request.url);
         let target = target.map_err(|refused| impossible(format!("The URL to poll was refused: {refused}")))?;
-        let (headers, mask) = self.credentials(record, config, &target).await.map_err(Unanswered::Means)?;
+        let (mut headers, mask) = self.credentials(record, config, &target).await.map_err(Unanswered::Means)?;
+        if request.body.is_some() {
+            headers.push((http::header::CONTENT_TYPE, HeaderValue::from_static("application/json")));
+        }
         let method = Method::from_bytes(request.method.as_bytes());
         let call = outbound::Request {
             method: method.map_err(|_| impossible(format!("{} is no method", request.method)))?,

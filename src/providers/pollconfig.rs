@@ -184,10 +184,12 @@ impl PollConfig {
         let status = view.scalar(&self.status);
         let is = |values: &[String]| status.as_ref().is_some_and(|status| values.contains(status));
         let failed = || PollVerdict::Fail { error: error_text(&view, &self.error, status.as_deref()) };
-        if is(&self.fail) {
+        let by_code = self.status == Place::HttpStatus;
+        // Such an answer may come from before the provider's own application, whatever its body says.
+        let trouble = !by_code && (answer.status == 429 || answer.status >= 500);
+        if is(&self.fail) && !trouble {
             return failed();
         }
-        let by_code = self.status == Place::HttpStatus;
         if self.wire.finer.pending_statuses.contains(&answer.status) && !is(&self.done) {
             return PollVerdict::Pending;
         }
@@ -358,6 +360,7 @@ fn merge(given: wire::Poll, template: Option<&Template>, base: Option<&PollConfi
         let origin = UrlTemplate::parse(url, Author::User).ok().and_then(|url| url.literal_origin());
         trusted.extend(origin.filter(|origin| TrustedHost::parse(origin).is_ok()));
     }
+    let given_url = given.url_template.clone();
     let own_rule = given.status_path.is_some() || given.done_values.is_some() || given.fail_values.is_some();
     let mut finer = base.map(|base| base.wire.finer.clone()).unwrap_or_default();
     if own_rule {
@@ -375,7 +378,24 @@ fn merge(given: wire::Poll, template: Option<&Template>, base: Option<&PollConfi
         finer,
         id_path: template.map(|template| Texts::of(&template.id_path)).unwrap_or_default(),
         trusted,
-        cancel: base.and_then(|base| base.wire.cancel.clone()),
+        cancel: base.and_then(|base| base.cancel_where(given_url.as_deref())),
+    }
+}
+
+impl PollConfig {
+    /// How a job is called off that is polled at the user's own URL: at the user's host, where the template's would have
+    /// been the template's (another region, a proxy).
+    fn cancel_where(&self, given_url: Option<&str>) -> Option<wire::Cancel> {
+        let cancel = self.wire.cancel.clone()?;
+        let given = given_url.and_then(|url| UrlTemplate::parse(url, Author::User).ok()?.literal_origin());
+        let ours = [Some(&self.url), self.cancel_url.as_ref()].map(|url| url.and_then(UrlTemplate::literal_origin));
+        match (given, ours) {
+            (Some(given), [Some(polled), Some(called_off)]) if polled == called_off => {
+                let path = &cancel.url_template[called_off.len()..];
+                Some(wire::Cancel { url_template: format!("{given}{path}"), method: cancel.method })
+            }
+            _ => Some(cancel),
+        }
     }
 }
 

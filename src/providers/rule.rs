@@ -151,8 +151,10 @@ impl CallbackRule {
         if delivery.body.is_empty() {
             return self.forms.empty.then(|| Content::Text("\"\"".to_owned()));
         }
+        // What comes without a type is what it can be read as.
+        let media = delivery.content_type.is_some_and(is_media);
+        let text = std::str::from_utf8(delivery.body).ok().filter(|_| !media);
         let content_type = delivery.content_type.unwrap_or("application/octet-stream");
-        let text = std::str::from_utf8(delivery.body).ok().filter(|_| !is_media(content_type));
         match text {
             Some(text) => self.forms.text.then(|| Content::Text(quoted(text))),
             None if self.forms.binary => {

@@ -171,7 +171,9 @@ fn callback(task: &Task, verdict: &CallbackVerdict, early: EarlyCallbacks, now: 
         State::Processing { .. } | State::Pending { .. } | State::Delayed { .. }
             if early == EarlyCallbacks::Accept && task.attempt > 0 => {}
         State::Done { by, .. } => {
-            return Err(Refusal { keep_late: !task.late_kept, ..Refusal::after_end(task, by, EndedBy::Callback) });
+            // There is one place for a late body, and news that a job goes on are not what anybody will dig for.
+            let keep_late = !task.late_kept && *verdict != CallbackVerdict::Interim;
+            return Err(Refusal { keep_late, ..Refusal::after_end(task, by, EndedBy::Callback) });
         }
         _ => return Err(Refusal::of(task, Why::Conflict)),
     }

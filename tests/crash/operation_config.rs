@@ -17,6 +17,7 @@ fn samples() -> BTreeMap<&'static str, &'static str> {
         ("max-in-flight", "11"),
         ("max-in-flight-per-host", "12"),
         ("max-deliveries", "13"),
+        ("max-polls", "24"),
         ("max-task-bytes", "1MiB"),
         ("max-callback-bytes", "2MiB"),
         ("max-answer-bytes", "3MiB"),

@@ -34,14 +34,3 @@ async fn the_list_of_providers_is_for_everybody() {
     let list = service.send("GET", "/v1/providers", &[], None).await.expect(200).json();
     assert_eq!(list["providers"][0]["id"], Value::from("fal"));
 }
-
-#[tokio::test]
-async fn a_callback_url_of_a_provider_that_is_tested_with_options_answers() {
-    let (service, target) = (Service::start().await, Target::ok().await);
-    let body = json!({"targetUrl": target.url("/"), "provider": "luma", "useCallback": true, "body": "{}"});
-    let task = service.create(&body).await;
-    service.send("OPTIONS", &task.callback_path(), &[], None).await.expect(200);
-    service.send("PUT", &task.callback_path(), &[], Some("{}")).await.expect_error(405, "Method not allowed");
-    let plain = service.create(&json!({"targetUrl": target.url("/"), "waitForSignal": true})).await;
-    service.send("OPTIONS", &plain.callback_path(), &[], None).await.expect_error(405, "Method not allowed");
-}

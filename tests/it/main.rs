@@ -11,6 +11,7 @@ mod endpoints;
 mod ends;
 mod hostile;
 mod noisy_team;
+mod providers;
 mod races;
 mod reading;
 mod redirects;

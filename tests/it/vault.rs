@@ -183,13 +183,14 @@ async fn a_webhook_secret_that_the_request_tells_goes_where_it_may_only() {
             "body": "{}", "pollConfig": {"interval": 60}
         })
     };
-    for more in [json!({"use": "verify"}), json!({"allowedHosts": ["api.bfl.ai"]})] {
-        let reference = token(&service, more).await;
-        service.try_create(&body(&reference).to_string()).await.expect(400);
-    }
+    let elsewhere = token(&service, json!({"allowedHosts": ["api.bfl.ai"]})).await;
+    service.try_create(&body(&elsewhere).to_string()).await.expect(400);
+    let created = service.create(&body(&token(&service, json!({"use": "verify"})).await)).await;
+    service.becomes(&created.id, "polling").await;
+    assert!(!String::from_utf8(target.request(1).await.body.clone()).unwrap().contains(CANARY));
     let created = service.create(&body(&token(&service, json!({})).await)).await;
     service.becomes(&created.id, "polling").await;
-    let told = String::from_utf8(target.request(1).await.body.clone()).unwrap();
+    let told = String::from_utf8(target.request(2).await.body.clone()).unwrap();
     assert!(told.contains(&format!("\"webhook_secret\":\"{CANARY}\"")), "{told}");
 }
 

@@ -83,20 +83,22 @@ pub fn parse(text: &[u8], api: &Api) -> Result<Asked, Problem> {
 
 /// Checks that every reference to a secret may be used as the request uses it.
 pub async fn check_references(api: &Api, team: TeamId, request: &Request) -> Result<(), Problem> {
-    let headers = request.headers.iter().map(|(_, value)| ("headers", value.as_str()));
-    let headers = headers.filter(|(_, value)| value.starts_with(vault::PREFIX));
-    let told = follow::told_secret(&request.follow).map(|secret| ("callbackSecret", secret));
-    let sent: Vec<_> = headers.chain(told).collect();
-    if !sent.is_empty() {
-        let target = api.guard.check_url(&filled(&request.target_url, api));
-        let target = target.map_err(|refused| Problem::bad_request(url_message("targetUrl", &refused)))?;
-        for (field, reference) in sent {
+    let headers = request.headers.iter().map(|(_, value)| value.as_str());
+    let references: Vec<_> = headers.filter(|value| value.starts_with(vault::PREFIX)).collect();
+    if !references.is_empty() {
+        let target = target(request, api)?;
+        for reference in references {
             let checked = api.vault.for_sending(team, reference, &target).await;
-            checked.map_err(|denied| refused_reference(field, denied))?;
+            checked.map_err(|denied| refused_reference("headers", denied))?;
         }
     }
     if let Some(secret) = &request.follow.callback_secret {
-        api.vault.live(team, secret).await.map_err(|denied| refused_reference("callbackSecret", denied))?;
+        let checked = api.vault.live(team, secret).await;
+        let token = checked.map_err(|denied| refused_reference("callbackSecret", denied))?;
+        if follow::told_secret(&request.follow).is_some() && !token.verify_only {
+            let checked = api.vault.for_sending(team, secret, &target(request, api)?).await;
+            checked.map_err(|denied| refused_reference("callbackSecret", denied))?;
+        }
     }
     Ok(())
 }
@@ -110,9 +112,12 @@ fn refused_reference(field: &str, denied: Denied) -> Problem {
 
 /// The host that a request will call.
 pub fn host_of(request: &Request, api: &Api) -> Result<HostId, Problem> {
+    Ok(super::host_id(&target(request, api)?.authority()))
+}
+
+fn target(request: &Request, api: &Api) -> Result<Target, Problem> {
     let target = api.guard.check_url(&filled(&request.target_url, api));
-    let target = target.map_err(|refused| Problem::bad_request(url_message("targetUrl", &refused)))?;
-    Ok(super::host_id(&target.authority()))
+    target.map_err(|refused| Problem::bad_request(url_message("targetUrl", &refused)))
 }
 
 fn read_request(reader: &mut Reader<'_, '_>, api: &Api) -> Request {

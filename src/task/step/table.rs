@@ -38,8 +38,8 @@ callback done           x   x     +   +     +     +    +    +      +    +    | x
 callback done, waits    x   x     x   x     x     x    x    x      +    +    | xk     gk    xk     xk     gk   xk     xk
 callback failed         x   x     F   F     F     F    F    F      F    F    | xk     gk    xk     xk     gk   xk     xk
 callback failed, waits  x   x     x   x     x     x    x    x      F    F    | xk     gk    xk     xk     gk   xk     xk
-callback interim        x   x     W   W     W     =    =    =      =    =    | xk     gk    xk     xk     gk   xk     xk
-callback interim, waits x   x     x   x     x     x    x    x      =    =    | xk     gk    xk     xk     gk   xk     xk
+callback interim        x   x     W   W     W     =    =    =      =    =    | x      g     x      x      g    x      x
+callback interim, waits x   x     x   x     x     x    x    x      =    =    | x      g     x      x      g    x      x
 signal completed        x   x     x   x     x     x    x    x      +    +    | x      x     g      x      g    x      x
 signal with a result    x   x     x   x     x     x    x    x      +    +    | x      x     g      x      g    x      x
 signal failed           x   x     x   x     x     x    x    x      F    F    | x      x     g      x      g    x      x

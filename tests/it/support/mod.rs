@@ -1,6 +1,7 @@
 //! The service as its callers see it, and the world around it.
 
 mod client;
+pub mod provider;
 mod service;
 mod target;
 

@@ -126,7 +126,14 @@ impl Service {
 
     /// A service with just these flags, among these names.
     pub async fn among(flags: &[&str], names: impl Resolver + 'static) -> Self {
-        Self::in_folder(Arc::new(Folder::make()), Arc::default(), flags, Arc::new(names)).await
+        Self::in_folder(Arc::new(Folder::make()), Arc::default(), flags, Arc::new(names), HashMap::new()).await
+    }
+
+    /// A service that may call loopback, and fetches providers' public keys elsewhere than from them.
+    pub async fn with_keys_at(key_sets: HashMap<String, String>) -> Self {
+        let flags = ["--allow-target", "127.0.0.0/8"];
+        let names = Arc::new(Names::default());
+        Self::in_folder(Arc::new(Folder::make()), Arc::default(), &flags, names, key_sets).await
     }
 
     async fn in_folder(
@@ -134,11 +141,13 @@ impl Service {
         clock: Arc<TestClock>,
         flags: &[&str],
         resolver: Arc<dyn Resolver>,
+        key_sets: HashMap<String, String>,
     ) -> Self {
         let surroundings = Surroundings {
             clock: clock.clone(),
             resolver,
             tls: None,
+            key_sets,
             fatal: Arc::new(|why| panic!("the store failed: {why}")),
         };
         let app = App::start(&config(&folder, flags), surroundings).await.unwrap();
@@ -150,7 +159,7 @@ impl Service {
         let (folder, clock) = (self.folder.clone(), self.clock.clone());
         self.app.stop().await;
         let flags = [&["--allow-target", "127.0.0.0/8"], flags].concat();
-        Self::in_folder(folder, clock, &flags, Arc::new(Names::default())).await
+        Self::in_folder(folder, clock, &flags, Arc::new(Names::default()), HashMap::new()).await
     }
 
     /// Where its database is.
