@@ -3,8 +3,8 @@
 
 use std::borrow::Cow;
 
-use crate::providers::{self, CallbackRule, Json, Outgoing, PollConfig, Template, View};
-use crate::task::{Follow, Job, Payload, Request};
+use crate::providers::{self, CallbackRule, Delivery, Json, Outgoing, PollConfig, Template, Verdict, View};
+use crate::task::{CallbackVerdict, Follow, Job, Payload, Request};
 
 /// How a callback is to be read, as far as its id tells.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +55,23 @@ pub fn rule(follow: &Follow) -> Option<Cow<'static, CallbackRule>> {
     match &follow.callback_config {
         Some(stored) => CallbackRule::restore(stored).ok().map(Cow::Owned),
         None => template(follow)?.callback().map(|callback| Cow::Borrowed(&callback.rule)),
+    }
+}
+
+/// What an event at an endpoint means by the task's own rule, where it has one; None leaves it to the template's.
+pub fn own_verdict(follow: &Follow, body: &[u8]) -> Option<CallbackVerdict> {
+    let rule = CallbackRule::restore(follow.callback_config.as_deref()?).ok()?;
+    let delivery = Delivery { query: None, content_type: None, body };
+    verdict(rule.read(&delivery).ok()?.verdict).ok()
+}
+
+/// What a rule's judgement means for the task; or what a test of the URL wants back.
+pub fn verdict(judged: Verdict) -> Result<CallbackVerdict, String> {
+    match judged {
+        Verdict::Done => Ok(CallbackVerdict::Done),
+        Verdict::Fail { error } => Ok(CallbackVerdict::Failed(error)),
+        Verdict::Interim => Ok(CallbackVerdict::Interim),
+        Verdict::Challenge { answer } => Err(answer),
     }
 }
 

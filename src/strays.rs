@@ -8,8 +8,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::clock::Clock;
-use crate::store::{STRAY_MS, Store, StoreError};
-use crate::task::{EarlyCallbacks, Event, Payload};
+use crate::follow;
+use crate::store::{STRAY_MS, Store, StoreError, Stray};
+use crate::task::{CallbackVerdict, EarlyCallbacks, Event, Payload, TaskId};
 use crate::telemetry::metrics::{EndpointOutcome, Metrics};
 
 /// Events matched at a time.
@@ -54,13 +55,26 @@ impl Strays {
         }
     }
 
+    /// What an event means for a task, which may have a rule of its own.
+    async fn verdict(&self, stray: &Stray, task: TaskId) -> Result<CallbackVerdict, StoreError> {
+        match self.store.read(task).await {
+            Ok(record) => {
+                let own = follow::own_verdict(&record.request.follow, &stray.body);
+                Ok(own.unwrap_or_else(|| stray.verdict.clone()))
+            }
+            Err(StoreError::NotFound) => Ok(stray.verdict.clone()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Matches all there is.
     pub async fn tick(&self) -> Result<(), StoreError> {
         loop {
             let matched = self.store.matched_strays(BATCH).await?;
             let some = matched.len();
             for (stray, task) in matched {
-                let event = Event::Callback { verdict: stray.verdict, early: EarlyCallbacks::Accept };
+                let verdict = self.verdict(&stray, task).await?;
+                let event = Event::Callback { verdict, early: EarlyCallbacks::Accept };
                 match self.store.transition(task, event, Some(Payload::told(stray.body)), self.clock.now()).await {
                     Ok(_) => self.metrics.endpoint_event(EndpointOutcome::Matched),
                     Err(StoreError::Refused(_) | StoreError::NotFound) => {

@@ -16,8 +16,9 @@ use super::{Api, Shared, tasks};
 use crate::credentials::Kind;
 use crate::follow;
 use crate::net::body;
+use crate::providers::Template;
 use crate::store::{Created, HostId, Idempotency, NewTask, StoreError, TaskRecord, Team};
-use crate::task::{Request, Task, TaskId, TeamId};
+use crate::task::{PollPolicy, Request, Task, TaskId, TeamId, Then};
 
 mod following;
 mod request;
@@ -37,11 +38,25 @@ pub async fn create(
     super::check_content_type(&head.headers)?;
     let key = idempotency_key(&head.headers)?;
     let text = body::read(body, &head.headers, api.limits.task_bytes, api.limits.body_time).await?;
-    let asked = request::parse(&text, &api)?;
+    let mut asked = request::parse(&text, &api)?;
     request::check_references(&api, team.id, &asked.request).await?;
+    asked.policy.then = expecting_events(&api, team.id, &asked).await?;
     let idempotency = key.map(|key| Idempotency { key, body: Sha256::digest(&text).into() });
     let _creating = idempotency.map(|idempotency| Creating::begin(&api, team.id, idempotency.key)).transpose()?;
     store(&api, &team, asked, idempotency).await
+}
+
+/// A team that has an endpoint for the provider's account expects a webhook for each job, as if it had passed a URL on.
+async fn expecting_events(api: &Api, team: TeamId, asked: &Asked) -> Result<Then, Problem> {
+    let account = follow::template(&asked.request.follow).and_then(Template::account);
+    match (asked.policy.then, account) {
+        (Then::Poll(poll), Some(account)) if !poll.eases => {
+            let endpoints = api.store.endpoints(team).await?;
+            let eases = endpoints.iter().any(|endpoint| endpoint.provider == account);
+            Ok(Then::Poll(PollPolicy { eases, ..poll }))
+        }
+        (then, _) => Ok(then),
+    }
 }
 
 /// Creates a task that does once more what a final one did.

@@ -249,12 +249,15 @@ async fn tell(api: &Api, endpoint: &Endpoint, readings: Readings) -> Result<Endp
 }
 
 async fn resolve(api: &Api, task: TaskId, readings: Readings) -> Result<EndpointOutcome, Problem> {
-    let template = match api.store.read(task).await {
-        Ok(record) => follow::template(&record.request.follow),
+    let followed = match api.store.read(task).await {
+        Ok(record) => record.request.follow,
         Err(StoreError::NotFound) => return Ok(EndpointOutcome::Ignored),
         Err(error) => return Err(error.into()),
     };
-    let Some((callback, heard)) = best(readings, template) else { return Ok(EndpointOutcome::Ignored) };
+    let Some((callback, mut heard)) = best(readings, follow::template(&followed)) else {
+        return Ok(EndpointOutcome::Ignored);
+    };
+    heard.verdict = follow::own_verdict(&followed, &heard.payload.body).unwrap_or(heard.verdict);
     let payload = payload(callback, &heard);
     let event = Event::Callback { verdict: heard.verdict, early: api.limits.early };
     match api.store.transition(task, event, Some(payload), api.clock.now()).await {

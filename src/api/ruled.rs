@@ -17,7 +17,7 @@ use super::{Api, last_segment};
 use crate::follow::{self, Class};
 use crate::net::body;
 use crate::net::body::BodyError;
-use crate::providers::{Callback, CallbackRule, Content, Delivery, Reading, Scheme, Template, Verdict, redact};
+use crate::providers::{Callback, CallbackRule, Content, Delivery, Reading, Scheme, Template, redact};
 use crate::store::StoreError;
 use crate::task::{CallbackVerdict, Event, Payload, TaskId, TeamId, placeholder};
 
@@ -146,11 +146,9 @@ pub fn understand(
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let reading = rule.read(&Delivery { query, content_type, body: text }).map_err(|_| invalid())?;
     let Reading { verdict, job_id, content } = reading;
-    let verdict = match verdict {
-        Verdict::Challenge { answer } => return Ok(Said::Challenge(answer)),
-        Verdict::Done => CallbackVerdict::Done,
-        Verdict::Fail { error } => CallbackVerdict::Failed(error),
-        Verdict::Interim => CallbackVerdict::Interim,
+    let verdict = match follow::verdict(verdict) {
+        Ok(verdict) => verdict,
+        Err(challenge) => return Ok(Said::Challenge(challenge)),
     };
     let payload = match content {
         Content::Json(_) => Payload::told(compact(text).ok_or_else(invalid)?),

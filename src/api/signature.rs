@@ -32,6 +32,11 @@ impl Api {
         let Some(url) = scheme.jwks_url().filter(|_| scheme.wants_jwks(&signed)) else {
             return scheme.verify(&signed, &Keys { secrets: &secrets, jwks: None }, now).map_err(|why| refused(&why));
         };
+        // What is wrong whatever the keys are is refused without them, be they reachable or not.
+        let keyless = scheme.verify(&signed, &Keys { secrets: &secrets, jwks: None }, now);
+        if let Err(why @ (Invalid::Missing | Invalid::Malformed | Invalid::Stale)) = keyless {
+            return Err(refused(&why));
+        }
         let jwks = self.keysets.get(url).await.ok_or_else(Problem::unavailable)?;
         let verdict = scheme.verify(&signed, &Keys { secrets: &secrets, jwks: Some(&jwks) }, now);
         // The provider may have changed its keys since they were fetched.

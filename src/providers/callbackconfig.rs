@@ -17,7 +17,18 @@ impl CallbackRule {
         check(&given, &mut fields);
         fields.finish()?;
         let under = template.map(Self::to_wire).unwrap_or_default();
-        Self::of_wire(over(given, under)).map_err(|error| vec![Wrong::of("callbackConfig", &error)])
+        let rule = Self::of_wire(over(given, under)).map_err(|error| vec![Wrong::of("callbackConfig", &error)])?;
+        rule.checked()
+    }
+
+    /// Values without a place to find them are a mistake.
+    fn checked(self) -> Result<Self, Vec<Wrong>> {
+        let values = [&self.done, &self.fail, &self.interim];
+        if self.status.is_none() && values.iter().any(|values| !values.is_empty()) {
+            let text = "is required with doneValues, failValues or interimValues: it says where the value is";
+            return Err(vec![Wrong::of("callbackConfig.statusPath", text)]);
+        }
+        Ok(self)
     }
 
     /// What was stored with a task.

@@ -14,6 +14,9 @@ pub const URL: &str = "{callbackUrl}";
 /// Stands for the provider's webhook secret in a template's values.
 pub const SECRET: &str = "{callbackSecret}";
 
+/// Stands before a secret that is told as an `Authorization`.
+const BEARER: &str = "Bearer ";
+
 /// Where a provider takes the callback URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Passing {
@@ -47,6 +50,8 @@ pub struct Setting {
     pub base64: bool,
     /// Whether a value of the user's gives way.
     pub replace: bool,
+    /// Whether it is written only along with a secret.
+    pub with_secret: bool,
 }
 
 /// A request's URL and body, to be changed as little as can be. They may hold secrets, so they cannot be shown.
@@ -90,7 +95,7 @@ impl Passing {
     /// The request with all that the provider has to be told. Without a secret, what would tell it is left out.
     pub fn apply(&self, request: Outgoing<'_>, callback_url: &str, secret: Option<&str>) -> Result<Passed, NotPassed> {
         let mut passed = Passed { url: request.url.to_owned(), body: request.body.map(str::to_owned) };
-        let wanted = |setting: &&Setting| secret.is_some() || !setting.value.contains(SECRET);
+        let wanted = |setting: &&Setting| secret.is_some() || !(setting.with_secret || setting.value.contains(SECRET));
         for setting in self.settings.iter().filter(wanted) {
             let value = setting.filled(callback_url, secret.unwrap_or_default());
             let existing = if setting.replace { Existing::Replace } else { Existing::Keep };
@@ -118,6 +123,9 @@ impl Setting {
             quoted[1..quoted.len() - 1].to_owned()
         };
         let mut value = Cow::Borrowed(self.value.as_str());
+        // A secret that was kept with its scheme is told with one scheme, as it is checked.
+        let bare = secret.strip_prefix(BEARER).filter(|_| value.contains(&format!("{BEARER}{SECRET}")));
+        let secret = bare.unwrap_or(secret);
         for (name, text) in [(URL, callback_url), (SECRET, secret)] {
             if value.contains(name) {
                 value = Cow::Owned(value.replace(name, &inside(text)));

@@ -174,7 +174,17 @@ impl CallbackRule {
         (!about_a_job).then(|| format!("{{{name}:{}}}", value.text()))
     }
 
+    /// Whether it says of anything that it is the end, or that it is not.
+    fn judges(&self) -> bool {
+        let values = [&self.done, &self.fail, &self.interim];
+        let paths = [&self.done_when_present, &self.fail_when_present];
+        values.iter().any(|values| !values.is_empty()) || paths.iter().any(|paths| !paths.is_empty()) || self.forms.done
+    }
+
     fn judge(&self, view: &View<'_>) -> Verdict {
+        if !self.judges() {
+            return Verdict::Done;
+        }
         if let Some((place, wanted)) = &self.only_when
             && view.scalar(place).is_some_and(|found| found != *wanted)
         {

@@ -240,7 +240,7 @@ fn passing(wire: wire::Passing) -> Result<Passing, String> {
     };
     let value = wire.value.map_or_else(|| quoted(URL), |value| value.get().to_owned());
     let base64 = wire.encoding == wire::Encoding::Base64Json;
-    let url = at.map(|at| Setting { part: place, at, value, base64, replace: true });
+    let url = at.map(|at| Setting { part: place, at, value, base64, replace: true, with_secret: false });
     let beside = wire.beside.into_iter().map(|setting| {
         Ok(Setting {
             part: setting.place.map_or(if place == Part::Account { Part::Body } else { place }, part),
@@ -248,6 +248,7 @@ fn passing(wire: wire::Passing) -> Result<Passing, String> {
             value: setting.value.get().to_owned(),
             base64: false,
             replace: setting.replace,
+            with_secret: setting.with_secret,
         })
     });
     let beside: Result<Vec<Setting>, String> = beside.collect();

@@ -258,6 +258,9 @@ pub struct Setting {
     pub value: Box<RawValue>,
     #[serde(default)]
     pub replace: bool,
+    /// Whether it is written only along with a secret.
+    #[serde(default)]
+    pub with_secret: bool,
 }
 
 /// A part of a request.

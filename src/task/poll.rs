@@ -16,7 +16,7 @@ pub struct PollPolicy {
 /// Polls grow no rarer than this while a webhook is expected.
 const EASED_MS: i64 = 60_000;
 
-/// So many 401, 403, 404 or 410 in a row fail the task.
+/// So many 401, 403, 404 or 410 in a row fail the task; or end the polling, where a webhook is expected.
 pub const REFUSALS_MAX: u8 = 3;
 
 impl PollPolicy {

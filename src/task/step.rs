@@ -226,15 +226,15 @@ fn polled(task: &Task, poll: u32, verdict: &PollVerdict, event: &Event, now: Tim
     match verdict {
         PollVerdict::Done => step.end(Status::Completed, EndedBy::Poll, None, now),
         PollVerdict::Failed { error } => step.end(Status::Failed, EndedBy::Poll, Some(error), now),
-        PollVerdict::Refused { error } if step.task.polling.refusals >= REFUSALS_MAX => {
-            step.end(Status::Failed, EndedBy::Poll, Some(error), now);
-        }
-        PollVerdict::Impossible { error } if !policy.eases => {
-            step.end(Status::Failed, EndedBy::Poll, Some(error), now);
-        }
+        PollVerdict::Pending | PollVerdict::Later { .. } => {}
+        PollVerdict::Refused { .. } if step.task.polling.refusals < REFUSALS_MAX => {}
         // A webhook is expected all the same; without it the deadline ends the task.
-        PollVerdict::Impossible { .. } => step.task.polling.next_at = None,
-        PollVerdict::Pending | PollVerdict::Refused { .. } | PollVerdict::Later { .. } => {}
+        PollVerdict::Refused { .. } | PollVerdict::Impossible { .. } if policy.eases => {
+            step.task.polling.next_at = None;
+        }
+        PollVerdict::Refused { error } | PollVerdict::Impossible { error } => {
+            step.end(Status::Failed, EndedBy::Poll, Some(error), now);
+        }
     }
     if step.task.status().is_final() {
         step.keep = Keep::Result;

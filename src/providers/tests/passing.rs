@@ -92,6 +92,8 @@ fn with_the_secret_where_the_provider_wants_to_be_told() {
     assert_eq!(body("bfl", "{}", secret), format!(r#"{{"webhook_url":"{URL}","webhook_secret":"a\"b"}}"#));
     let revai = body("revai", "{}", secret);
     assert!(revai.contains(r#""Authorization": "Bearer a\"b""#), "{revai}");
+    assert_eq!(body("revai", "{}", Some("Bearer a\"b")), revai);
+    assert_eq!(body("assemblyai", "{}", None), format!(r#"{{"webhook_url":"{URL}"}}"#));
     for id in ["bfl", "assemblyai", "piapi", "revai", "speechmatics", "llamaparse"] {
         assert!(template(id).callback().unwrap().passing.tells_secret(), "{id}");
     }

@@ -230,3 +230,21 @@ fn other_shapes_of_events_with_a_type() {
         assert_eq!(says(of(id), body), verdict, "{id}: {body}");
     }
 }
+
+#[test]
+fn values_need_a_place_to_find_them() {
+    for list in ["doneValues", "failValues", "interimValues"] {
+        let text = format!(r#"{{"{list}":["ok"]}}"#);
+        let wrong = CallbackRule::parse(Json::parse(text.as_bytes()).unwrap(), None).unwrap_err();
+        assert_eq!(wrong[0].field, "callbackConfig.statusPath", "{list}");
+    }
+}
+
+#[test]
+fn a_rule_that_judges_nothing_takes_the_first_callback_as_the_end() {
+    for text in ["{}", r#"{"idPath":"id"}"#, r#"{"statusPath":"s"}"#] {
+        let rule = CallbackRule::parse(Json::parse(text.as_bytes()).unwrap(), None).unwrap();
+        let delivery = Delivery { query: None, content_type: None, body: br#"{"s":"on","id":"1"}"# };
+        assert_eq!(rule.read(&delivery).unwrap().verdict, Verdict::Done, "{text}");
+    }
+}

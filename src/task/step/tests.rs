@@ -312,6 +312,13 @@ fn a_poll_that_cannot_be_made_ends_the_task_only_if_no_webhook_is_expected() {
 }
 
 #[test]
+fn three_refusals_in_a_row_end_only_the_polling_where_a_webhook_is_expected() {
+    let refused = (1..=3).fold(polling(true), |story, poll| story.then(&poll_event("poll refused", poll)));
+    assert_eq!((refused.status(), refused.task.polling.next_at), (Status::Polling, None));
+    assert_eq!(refused.then(&done()).status(), Status::Completed);
+}
+
+#[test]
 fn a_providers_wish_puts_the_next_poll_off() {
     let verdict = PollVerdict::Later { error: "slow down".to_owned(), retry_after_ms: Some(120_000) };
     let event = Event::Polled { poll: 1, verdict, status_code: Some(429), word: None, duration_ms: 1 };

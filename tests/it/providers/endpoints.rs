@@ -107,6 +107,41 @@ async fn what_is_no_endpoint_is_refused_by_field() {
 }
 
 #[tokio::test]
+async fn a_tasks_own_rule_holds_for_events_early_ones_too() {
+    let service = Service::start().await;
+    let made = endpoint(&service, KEY, "openai").await;
+    let target = takes("resp_7").await;
+    let asked = merged(
+        video(&target),
+        json!({
+            "provider": "openai-responses",
+            "callbackConfig": {"doneValues": ["response.completed", "response.incomplete"]},
+        }),
+    );
+    let created = service.following(&asked).await;
+    made.hears(&service, &event("response.incomplete", "resp_7")).await.expect(200);
+    service.becomes(&created.id, "completed").await;
+    let late = takes("resp_8").await;
+    made.hears(&service, &event("response.incomplete", "resp_8")).await.expect(200);
+    let created = service.create(&merged(asked, json!({"targetUrl": late.url("/")}))).await;
+    service.becomes(&created.id, "completed").await;
+}
+
+#[tokio::test]
+async fn a_poll_that_cannot_be_made_leaves_the_task_to_its_event() {
+    let service = Service::start().await;
+    let made = endpoint(&service, KEY, "openai").await;
+    let target = takes("video_7").await;
+    let poll = json!({"interval": 1, "urlTemplate": target.url("/{startResult.body.nothing}")});
+    let created = service.following(&merged(video(&target), json!({"pollConfig": poll}))).await;
+    service.once(&created.id, "asked", |task| task["status"] == "polling").await;
+    tokio::time::sleep(std::time::Duration::from_millis(1_600)).await;
+    assert_eq!(service.task(&created.id).await["status"], "polling");
+    made.hears(&service, &event("video.completed", "video_7")).await.expect(200);
+    service.becomes(&created.id, "completed").await;
+}
+
+#[tokio::test]
 async fn an_event_finds_its_task_by_the_jobs_id() {
     let service = Service::start().await;
     let hook = endpoint(&service, KEY, "openai-videos").await;
