@@ -27,7 +27,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("follow", &["providers", "task"]),
     ("keysets", &["guard", "outbound", "providers"]),
     ("vault", &["credentials", "guard", "store", "task"]),
-    ("strays", &["clock", "store", "task", "telemetry"]),
+    ("strays", &["clock", "follow", "store", "task", "telemetry"]),
     (
         "dispatch",
         &["clock", "credentials", "follow", "guard", "outbound", "store", "task", "teams", "telemetry", "vault"],

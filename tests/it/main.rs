@@ -4,12 +4,14 @@
 
 #![expect(clippy::format_push_string, reason = "tests may be plain")]
 
+mod access;
 mod callbacks;
 mod calls;
 mod creation;
 mod endpoints;
 mod ends;
 mod hostile;
+mod json_bodies;
 mod noisy_team;
 mod providers;
 mod races;

@@ -2,7 +2,7 @@
 
 mod client;
 pub mod provider;
-mod service;
+pub mod service;
 mod target;
 
 pub use client::{Answer, Connection};
