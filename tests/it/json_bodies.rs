@@ -55,7 +55,7 @@ fn cases() -> Vec<Vec<u8>> {
 /// What each text means to Python; none if it is not JSON.
 fn meanings(texts: &[Vec<u8>]) -> Vec<Option<String>> {
     let mut command = Command::new("python3");
-    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/json_oracle.py"));
+    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/oracles/json_bodies.py"));
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let lines: String = texts.iter().map(|text| hex(text) + "\n").collect();
     child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
