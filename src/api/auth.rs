@@ -29,11 +29,12 @@ fn presented_key(headers: &HeaderMap) -> Result<&str, Problem> {
     let mut keys = Vec::with_capacity(1);
     for value in headers.get_all(header::AUTHORIZATION) {
         let text = value.to_str().map_err(|_| invalid())?;
-        let (scheme, key) = text.split_once(' ').ok_or_else(required)?;
-        if !scheme.eq_ignore_ascii_case("bearer") {
-            return Err(required());
+        // Another scheme is somebody else's: a proxy that asks for a password passes its header on.
+        if let Some((scheme, key)) = text.split_once(' ')
+            && scheme.eq_ignore_ascii_case("bearer")
+        {
+            keys.push(key.trim_matches(' '));
         }
-        keys.push(key.trim_matches(' '));
     }
     for value in headers.get_all("x-api-key") {
         keys.push(value.to_str().map_err(|_| invalid())?);
@@ -85,6 +86,7 @@ mod tests {
         assert_eq!(presented_key(&headers(&[("authorization", "bEARER k")])).unwrap(), "k");
         assert_eq!(presented_key(&headers(&[("x-api-key", "k")])).unwrap(), "k");
         assert_eq!(presented_key(&headers(&[("x-api-key", "k"), ("authorization", "Bearer k")])).unwrap(), "k");
+        assert_eq!(presented_key(&headers(&[("x-api-key", "k"), ("authorization", "Basic cDpw")])).unwrap(), "k");
     }
 
     #[test]

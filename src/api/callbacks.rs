@@ -22,8 +22,8 @@ pub async fn receive(State(api): State<Shared>, request: Request<Body>) -> Respo
     let (head, body) = request.into_parts();
     let opened = api.keyring.open_classed(Kind::Callback, last_segment(head.uri.path()));
     let opened = opened.map(|(task, class)| (task, follow::read_class(class)));
-    if head.method != Method::POST && !matches!(opened, Some((_, Class::OfTask | Class::Of(_)))) {
-        return Problem::post_only().into_response();
+    if let Some(refused) = other_method(&head.method, opened.map(|(_, class)| class)) {
+        return refused.into_response();
     }
     let source = api.source(head.extensions.get::<Peer>(), &head.headers);
     let response = match api.admit(&api.callback_log, source) {
@@ -36,6 +36,15 @@ pub async fn receive(State(api): State<Shared>, request: Request<Body>) -> Respo
     };
     api.metrics.callback_answered(response.status().as_u16());
     response
+}
+
+/// A method that the task does not take. Told before anything is counted; only the task itself may know better.
+fn other_method(method: &Method, class: Option<Class>) -> Option<Problem> {
+    match class {
+        Some(Class::OfTask) => None,
+        Some(Class::Of(template)) => ruled::other_method(method, template.callback()).err(),
+        Some(Class::Plain) | None => (method != Method::POST).then(Problem::post_only),
+    }
 }
 
 async fn resolve(api: &Api, opened: Option<(TaskId, Class)>, head: &Parts, body: Body) -> Result<Response, Problem> {

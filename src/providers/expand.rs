@@ -116,6 +116,14 @@ impl UrlTemplate {
         Some(text[..whole].to_owned())
     }
 
+    /// The whole URL if nothing is to be filled in, else its [origin](Self::literal_origin).
+    pub fn literal_url(&self) -> Option<String> {
+        match self.parts.as_slice() {
+            [Part::Literal(text)] => Some(text.clone()),
+            _ => self.literal_origin(),
+        }
+    }
+
     /// Fills the values in. `slashes` leaves slashes inside of values as they are (Google's names of
     /// operations, Cloudflare's of models).
     pub fn expand(&self, sources: &Sources<'_>, slashes: bool) -> Result<String, NotExpanded> {

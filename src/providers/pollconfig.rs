@@ -216,6 +216,13 @@ impl PollConfig {
         Some(Cow::Borrowed(found.map_or("null", Json::text)))
     }
 
+    /// What is written out of the URLs, at least the host, each with the name of its field.
+    pub fn literal_urls(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let urls =
+            [("pollConfig.urlTemplate", Some(&self.url)), ("pollConfig.resultUrlTemplate", self.result_url.as_ref())];
+        urls.into_iter().filter_map(|(field, url)| Some((field, url?.literal_url()?)))
+    }
+
     /// Whether the whole body is the result, so that one that is not JSON is fine too (a film, a transcript).
     pub fn result_is_whole_body(&self) -> bool {
         self.result.segments().is_empty()

@@ -16,9 +16,11 @@ pub fn mentioned(request: &Request) -> bool {
         || request.body.as_deref().is_some_and(mentions)
 }
 
-/// Whether a URL mentions the placeholder in its scheme or host, where no callback URL can stand.
-pub fn in_authority(url: &str) -> bool {
-    url.find(CALLBACK_URL).is_some_and(|at| at < path_start(url))
+/// Whether a URL mentions the placeholder in its scheme or host, where no callback URL can stand, or in its fragment,
+/// which is never sent.
+pub fn out_of_place(url: &str) -> bool {
+    let in_authority = url.find(CALLBACK_URL).is_some_and(|at| at < path_start(url));
+    in_authority || url.split_once('#').is_some_and(|(_, fragment)| fragment.contains(CALLBACK_URL))
 }
 
 /// The URL with the callback URL put in: as it is in the path, percent-encoded in the query.
@@ -103,14 +105,17 @@ mod tests {
     }
 
     #[test]
-    fn scheme_and_host_are_told_from_path_and_query() {
-        for bad in
-            ["{asyncqueue_callback_url}", "http://{asyncqueue_callback_url}/", "http://a.{asyncqueue_callback_url}?x"]
-        {
-            assert!(in_authority(bad), "{bad}");
+    fn scheme_host_and_fragment_are_told_from_path_and_query() {
+        for bad in [
+            "{asyncqueue_callback_url}",
+            "http://{asyncqueue_callback_url}/",
+            "http://a.{asyncqueue_callback_url}?x",
+            "http://a.example/#{asyncqueue_callback_url}",
+        ] {
+            assert!(out_of_place(bad), "{bad}");
         }
         for good in ["http://a.example/{asyncqueue_callback_url}", "http://a.example?h={asyncqueue_callback_url}"] {
-            assert!(!in_authority(good), "{good}");
+            assert!(!out_of_place(good), "{good}");
         }
     }
 

@@ -39,6 +39,36 @@ async fn a_full_disk_refuses_creations_and_loses_nothing() {
     drop(world);
 }
 
+/// The log has its room from the start on, and with it the index that tells where its pages are.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_fills_up_behind_the_log_s_back_stops_nothing() {
+    let site = Site::new("t06-small");
+    let mount = Mount::small(&site.store, 3 * MIB);
+    let mut world = World::on(site).await;
+    let server = world.start().await;
+    let filler = fill_to(&world, 0);
+    for _ in 0..100 {
+        assert_eq!(
+            world.create(0, Kind::Signal, &json!({})).await.0.status(),
+            201,
+            "a creation while the log has room"
+        );
+    }
+    world.note_down();
+    server.kill();
+    let mut server = world.start().await;
+    for _ in 0..sized(1_500, 10_000) {
+        let status = world.create(0, Kind::Signal, &json!({})).await.0.status();
+        assert!(matches!(status, 201 | 503), "a creation on a full disk: {status}");
+        assert!(server.exited().is_none(), "a full disk ended the service: {}", server.said());
+    }
+    std::fs::remove_file(filler).expect("the filler goes");
+    resumes(&world).await;
+    world.settle_and_check(server).await;
+    drop(mount);
+    drop(world);
+}
+
 /// A task that is done, and its used callback id.
 async fn a_used_callback(world: &World) -> (String, String) {
     let task = world.create(0, Kind::Callback, &json!({})).await.1.expect("room for a task");
@@ -55,15 +85,19 @@ async fn a_used_callback(world: &World) -> (String, String) {
 
 /// Takes all the space that is left, but for what a few dozen tasks need.
 fn fill(world: &World) -> PathBuf {
+    fill_to(world, 256 << 10)
+}
+
+/// Takes all the space there is but for the last bytes.
+fn fill_to(world: &World, free: u64) -> PathBuf {
     let path = world.site.store.join("filler");
     let mut file = File::create(&path).expect("a file on the small disk");
     let mut written = 0_u64;
     while file.write_all(&[0xA5; 16 << 10]).is_ok() && file.sync_data().is_ok() {
         written += 16 << 10;
     }
-    assert!(written > 0 && written < MIB << 20, "the disk did not fill up");
-    // Gives 256 KiB back.
-    file.set_len(written.saturating_sub(256 << 10)).expect("a shorter filler");
+    assert!(written > 0 && written < (3 * MIB) << 20, "the disk did not fill up");
+    file.set_len(written.saturating_sub(free)).expect("a shorter filler");
     path
 }
 

@@ -1,6 +1,6 @@
 //! What a creation asks to be followed after the call: a provider, a poll, callbacks by a rule.
 
-use super::request::{Strings, filled};
+use super::request::{Strings, filled, url_message};
 use crate::api::Api;
 use crate::api::fields::{Fields, Reader};
 use crate::follow;
@@ -32,6 +32,11 @@ pub(super) fn read(fields: &Fields<'_>, reader: &mut Reader<'_, '_>, request: &m
     request.follow.use_callback = reader.read_or("useCallback", "true or false", false);
     request.follow.callback_secret = secret(reader, template);
     let poll = poll(fields, reader, template, &request.follow.provider_params);
+    for (field, url) in poll.iter().flat_map(PollConfig::literal_urls) {
+        if let Err(refused) = api.guard.check_url(&url) {
+            reader.refuse(field, url_message(field, &refused));
+        }
+    }
     request.follow.poll_config = poll.as_ref().map(PollConfig::stored);
     let rule = rule(fields, reader, template);
     request.follow.callback_config = rule.as_ref().map(CallbackRule::stored);

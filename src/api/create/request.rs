@@ -140,7 +140,7 @@ fn read_request(reader: &mut Reader<'_, '_>, api: &Api) -> Request {
 
 fn target_url(reader: &mut Reader<'_, '_>) -> String {
     let url = reader.string("targetUrl").unwrap_or_default();
-    if placeholder::in_authority(&url) {
+    if placeholder::out_of_place(&url) {
         reader.refuse("targetUrl", "targetUrl may hold the callback URL in its path or query only");
     }
     url
@@ -172,7 +172,8 @@ pub(super) fn filled(url: &str, api: &Api) -> String {
     placeholder::fill_url(url, &format!("{}{}", api.callback_base, "0".repeat(64)))
 }
 
-fn url_message(field: &str, refused: &Refused) -> String {
+/// Why a URL is refused, for people.
+pub(super) fn url_message(field: &str, refused: &Refused) -> String {
     match refused {
         Refused::Scheme | Refused::NoHost | Refused::Malformed(_) => {
             format!("{field} must be a valid http or https URL")
@@ -266,7 +267,11 @@ fn delay_until(reader: &mut Reader<'_, '_>, now: Timestamp) -> Option<Timestamp>
 
 /// Reads an ISO 8601 time with a zone. Leap seconds and zone names are not taken: no clock of ours has them.
 fn parse_time(text: &str) -> Option<Timestamp> {
-    let odd = text.len() > 40 || text.contains('[') || text.contains(":60");
+    let offset = text.get(19..).and_then(|rest| rest.split_once(['+', '-']));
+    let odd = text.len() > 40
+        || text.contains(['[', ' '])
+        || text.contains(":60")
+        || offset.is_some_and(|(_, zone)| zone.get(..2).is_some_and(|hours| hours > "23"));
     if odd {
         return None;
     }
@@ -328,6 +333,9 @@ mod tests {
             "2026-01-31",
             "1700000000",
             "tomorrow",
+            "2026-01-31 12:00:00Z",
+            "2026-01-31T12:00:00+24:00",
+            "2026-01-31T12:00:00.5-24:00",
             "2026-01-31T12:00:00+01:00[Europe/Berlin]",
             "",
         ] {

@@ -2,7 +2,6 @@
 //! a log that is restarted only when nobody writes would grow for ever under steady load, so the writer moves the
 //! short rest itself once the log is long.
 
-use std::io::{Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -87,25 +86,37 @@ fn move_whenever_told(db: &Connection, told: &Receiver<()>, moved: &AtomicU64, f
     }
 }
 
-/// Makes the log's file as long as it gets, so that a commit overwrites blocks that are there: a sync then has no
-/// file length and no block map to write. What lies behind the log's end means nothing to `SQLite`.
+/// Makes the log and its index as long as they get, so that neither has to grow on a disk that is full, and a commit
+/// overwrites blocks that are there: a sync then has no file length and no block map to write.
 ///
+/// The log is filled up by a transaction that is taken back, through `db`, whose small cache spills. What is in the log
+/// stays there: moving it would take the room that the index needs, where there is little.
+/// Only `SQLite` itself may do this: a file of ours on the index would drop its locks when it is closed.
 /// A disk that has no room for it is left as it was.
-pub(super) fn reserve(database: &Path) -> std::io::Result<()> {
-    static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
-    let mut file = std::fs::OpenOptions::new().write(true).open(log_path(database))?;
-    let before = file.seek(std::io::SeekFrom::End(0))?;
-    let wanted = (MOVE_AT + MOVE_AT / 4) * 4096;
-    let mut left = wanted.saturating_sub(before);
-    while left > 0 {
-        let some = usize::try_from(left).unwrap_or(ZEROS.len()).min(ZEROS.len());
-        if let Err(error) = file.write_all(&ZEROS[..some]) {
-            file.set_len(before)?;
-            return Err(error);
-        }
-        left -= some as u64;
+pub(super) fn reserve(db: &Connection, database: &Path) -> Result<(), StoreError> {
+    let used: u64 = db.query_row("PRAGMA wal_checkpoint(NOOP)", [], |row| row.get(1)).map_err(super::failed)?;
+    let log = std::fs::OpenOptions::new().write(true).open(log_path(database)).map_err(no_room)?;
+    let before = log.metadata().map_err(no_room)?.len();
+    // What does not fit into the cache (1 MiB) is written to the log, and a page in it has a header of 24 bytes.
+    let spilled = i64::try_from((WAIT_AT + 512).saturating_sub(used) * 4096).unwrap_or(i64::MAX);
+    let filled = db
+        .execute_batch("BEGIN IMMEDIATE; CREATE TABLE reserve (bytes BLOB);")
+        .and_then(|()| db.execute("INSERT INTO reserve VALUES (zeroblob(?1))", [spilled]));
+    // After some errors, a full disk among them, it has been taken back already.
+    if !db.is_autocommit() {
+        db.execute_batch("ROLLBACK").map_err(super::failed)?;
     }
-    file.sync_all()
+    match filled {
+        Ok(_) => log.sync_all().map_err(no_room),
+        Err(error) => {
+            log.set_len(before).map_err(no_room)?;
+            Err(super::failed(error))
+        }
+    }
+}
+
+fn no_room(error: std::io::Error) -> StoreError {
+    StoreError::Unavailable(error.to_string())
 }
 
 /// Restarts the log; beyond the bound the writer waits a while for the mover to be out of the way.

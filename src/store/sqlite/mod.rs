@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use rusqlite::ErrorCode;
+use rusqlite::{ErrorCode, ffi};
 
 use super::{
     ApiKey, Capacity, Claimed, ClaimedDelivery, ClaimedPoll, Counts, Created, Endpoint, EventRecord, ListQuery,
@@ -308,8 +308,17 @@ impl Store for Sqlite {
     }
 }
 
+/// Errors of the log's index that leave log and database as they were.
+const INDEX: [i32; 3] = [ffi::SQLITE_IOERR_SHMOPEN, ffi::SQLITE_IOERR_SHMSIZE, ffi::SQLITE_IOERR_SHMMAP];
+
 /// Turns the database's error into ours.
 fn failed(error: rusqlite::Error) -> StoreError {
+    // The log's index lies in a file, but is never synced, and is made anew from the log: where it cannot grow, the
+    // disk is full, and nothing is lost.
+    let index = matches!(&error, rusqlite::Error::SqliteFailure(error, _) if INDEX.contains(&error.extended_code));
+    if index {
+        return StoreError::Unavailable(format!("{error}; is the disk full?"));
+    }
     // A failed sync must never be tried again: the kernel may have dropped the pages, and a second sync would report
     // success.
     match error.sqlite_error_code() {

@@ -37,11 +37,14 @@ pub(super) fn open(options: Options) -> Result<Sqlite, StoreError> {
     let lock = lock(path)?;
     let mut db = connect(path, WRITER_CACHE).map_err(named)?;
     schema::migrate(&mut db).map_err(named)?;
-    if let Err(error) = checkpoint::reserve(path) {
-        tracing::info!(%error, "No room was reserved for the log; commits may take longer");
+    let mover = connect(path, 1024).map_err(named)?;
+    match checkpoint::reserve(&mover, path) {
+        Err(error @ StoreError::Damaged(_)) => return Err(named(error)),
+        Err(error) => tracing::warn!(%error, "No room was reserved for the log; is the disk full?"),
+        Ok(()) => {}
     }
     let readers = (0..READERS).map(|_| connect_reader(path)).collect::<Result<_, _>>().map_err(named)?;
-    let log = Log::start(&mut db, connect(path, 1024)?, options.fatal.clone())?;
+    let log = Log::start(&mut db, mover, options.fatal.clone())?;
     // The writer alone writes: it never needs to wait for a lock, and a restart of the log that meets a reader is
     // tried again after the next commit instead.
     db.busy_timeout(Duration::ZERO).map_err(failed)?;

@@ -291,6 +291,18 @@ async fn the_log_is_bounded_under_steady_load() {
     assert!(longest < 64 * MIB, "the log grew to {} MiB", longest / MIB);
 }
 
+#[tokio::test]
+async fn the_room_for_the_log_and_its_index_is_taken_at_the_start() {
+    let folder = Folder::new();
+    let store = folder.open();
+    let length = |end: &str| std::fs::metadata(beside(&folder.file(), end)).unwrap().len();
+    let before = ["", "-wal", "-shm"].map(length);
+    // 12,800 frames, and the four parts of the index that tell where they are.
+    assert!(before[0] < 1 << 20 && before[1] >= 12_800 * 4120 && before[2] >= 4 << 15, "{before:?}");
+    create_at_once(&Arc::new(store), 0..100, 64 << 10).await;
+    assert_eq!(["-wal", "-shm"].map(length), before[1..], "log or index grew");
+}
+
 /// Every statement that stands in a source file as one literal.
 fn statements(source: &'static str) -> impl Iterator<Item = String> {
     let texts = source.split('"').skip(1).step_by(2);
