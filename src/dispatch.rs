@@ -137,8 +137,10 @@ impl Dispatcher {
         let now = self.clock.now();
         let attempt = Attempt { retry_on: &claim.request.retry_on, timeout_ms: claim.request.timeout_ms, now };
         let number = claim.task.attempt;
-        let judged = classify(outcome, attempt);
-        let (event, payload) = match judged {
+        // A call that a stop cut off says as little of the target as one that a kill cut off.
+        let cut_off = matches!(outcome, Err(CallError::Stopped { sent: true }));
+        let (event, payload) = match classify(outcome, attempt) {
+            _ if cut_off => (Event::Interrupted { attempt: number }, None),
             None => (Event::Returned { attempt: number }, None),
             Some((mut answer, payload)) => {
                 if let (task::Answer::Accepted { job, .. }, Some(payload)) = (&mut answer, &payload) {

@@ -168,8 +168,15 @@ impl Mask {
         // `Bearer x` may come back as `x`.
         let bare = value.split_once(' ').map(|(_, bare)| bare.trim());
         for text in [Some(value.as_str()), bare].into_iter().flatten() {
-            if text.len() >= MASKED_FROM {
-                self.0.push(Zeroizing::new(text.to_owned()));
+            if text.len() < MASKED_FROM {
+                continue;
+            }
+            self.0.push(Zeroizing::new(text.to_owned()));
+            // As JSON writers and URLs spell it.
+            for other in [text.replace('/', "\\/"), placeholder::percent_encode(text)].map(Zeroizing::new) {
+                if *other != text {
+                    self.0.push(other);
+                }
             }
         }
     }
@@ -232,6 +239,9 @@ mod tests {
         let masked = mask.payload(payload);
         assert_eq!(masked.body, "{\"key\":\"***\",\"all\":\"***\",\"x\":\"short\"}");
         assert_eq!(masked.headers[0].1, "k=***");
+        mask.add(&Zeroizing::new("abcdefgh/ijklmnop+q==".to_owned()));
+        let spelled = r"abcdefgh\/ijklmnop+q== abcdefgh%2Fijklmnop%2Bq%3D%3D abcdefgh/ijklmnop+q==";
+        assert_eq!(mask.text(spelled.to_owned()), "*** *** ***");
         assert_eq!(mask.text("no sk-0123456789abcdef here".to_owned()), "no *** here");
     }
 }

@@ -109,6 +109,7 @@ pub(super) async fn drive<H: Handler>(stream: TcpStream, peer: SocketAddr, share
         poll_fn(|cx| {
             if !is_told && shared.drain.has_begun.load(Relaxed) {
                 is_told = true;
+                deadline.hurry();
                 Pin::new(&mut conn).graceful_shutdown();
             }
             if let Poll::Ready(outcome) = Pin::new(&mut conn).poll(cx) {
@@ -146,18 +147,27 @@ struct Deadline<'a> {
     is_set: bool,
     seen: Option<Mark>,
     due: Option<Instant>,
+    /// Whether the service is stopping.
+    is_hurried: bool,
 }
 
 impl<'a> Deadline<'a> {
     fn new(timer: Pin<&'a mut Sleep>) -> Self {
-        Self { timer, is_set: false, seen: None, due: None }
+        Self { timer, is_set: false, seen: None, due: None, is_hurried: false }
+    }
+
+    /// From here on nobody gets long for the rest of a head.
+    fn hurry(&mut self) {
+        self.is_hurried = true;
+        self.seen = None;
     }
 
     /// Ready with the phase in which the client was late.
     fn poll(&mut self, cx: &mut Context<'_>, mark: Mark, limits: &Limits) -> Poll<Phase> {
         if self.seen != Some(mark) {
             self.seen = Some(mark);
-            self.due = allowance(mark.phase(), limits).map(|allowance| Instant::now() + allowance);
+            let most = if self.is_hurried && mark.phase() == Phase::Head { HURRIED_HEAD } else { Duration::MAX };
+            self.due = allowance(mark.phase(), limits).map(|allowance| Instant::now() + allowance.min(most));
         }
         let Some(due) = self.due else { return Poll::Pending };
         if self.is_set && self.timer.deadline() <= due && !self.timer.is_elapsed() {
@@ -168,6 +178,9 @@ impl<'a> Deadline<'a> {
         self.timer.as_mut().poll(cx).map(|()| mark.phase())
     }
 }
+
+/// How long the rest of a head may take while the service stops.
+const HURRIED_HEAD: Duration = Duration::from_secs(1);
 
 /// How long a client may leave us in a phase. In `Handling` the handler decides; it reads bodies against a deadline.
 fn allowance(phase: Phase, limits: &Limits) -> Option<Duration> {

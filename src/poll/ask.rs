@@ -67,10 +67,11 @@ impl Poller {
             return Some(Found { payload, ..found });
         }
         let poll = Json::parse(&answer.body);
-        match config.result_request(&Sources { poll, ..sources }) {
+        match config.result_request(&Sources { poll, ..sources }, &claim.record.request.target_url) {
             None => Some(Found { payload: Some(mask.payload(result_of(&config, &answer))), ..found }),
             Some(Ok(request)) => self.fetch(claim, &config, request, found, give_up).await,
-            Some(Err(error)) => Some(Found { verdict: PollVerdict::Impossible { error: error.to_string() }, ..found }),
+            // Done, but the answer names no result: a batch of which nothing succeeded. What it says is the result.
+            Some(Err(_)) => Some(Found { payload: Some(mask.payload(payload_of(&answer))), ..found }),
         }
     }
 
@@ -198,7 +199,7 @@ impl Poller {
         let Some(config) = follow::poll(&record.request.follow) else { return Ok(None) };
         let start = answer.as_ref().and_then(|answer| Json::parse(&answer.body));
         let sources = Sources { start, params: &record.request.follow.provider_params, ..Sources::default() };
-        let Some(request) = config.cancel(&sources) else { return Ok(None) };
+        let Some(request) = config.cancel(&sources, &record.request.target_url) else { return Ok(None) };
         match self.call(&record, &config, request, give_up).await {
             Ok((answer, _)) => Ok(Some(answer.status)),
             Err(Unanswered::Stopped) => Ok(None),

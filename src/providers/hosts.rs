@@ -53,6 +53,13 @@ impl std::fmt::Display for TrustedHost {
     }
 }
 
+/// The origin of `target_url` if it is one of the provider's own hosts, as its template names them.
+pub fn origin_of_provider(target_url: &str, trusted: &[TrustedHost]) -> Option<String> {
+    let url = Url::parse(target_url).ok()?;
+    let named = trusted.iter().any(|host| !matches!(host, TrustedHost::Origin(_)) && host.allows(&url));
+    named.then(|| url.origin().ascii_serialization())
+}
+
 /// Whether credentials that were given for `target_url` may go to `url`.
 pub fn may_carry_credentials(url: &str, target_url: &str, trusted: &[TrustedHost]) -> bool {
     let Ok(url) = Url::parse(url) else { return false };

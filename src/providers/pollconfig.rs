@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::expand::{Author, NotExpanded, Sources, UrlTemplate};
-use super::hosts::{TrustedHost, may_carry_credentials};
+use super::hosts::{TrustedHost, may_carry_credentials, origin_of_provider};
 use super::inject::quoted;
 use super::json::Json;
 use super::path::{Path, Place, View};
@@ -149,7 +149,9 @@ impl PollConfig {
         let better = self.better_url.as_ref().and_then(|url| url.expand(&sources, slashes).ok());
         // The provider's own URL knows its region; but only where credentials may follow is it better.
         let better = better.filter(|url| may_carry_credentials(url, target_url, &self.trusted));
-        let url = better.map_or_else(|| self.url.expand(&sources, slashes), Ok)?;
+        let usual =
+            || Ok(self.at_target(self.url.expand(&sources, slashes)?, &self.url, self.wire.user_url, target_url));
+        let url = better.map_or_else(usual, Ok)?;
         let body = self.wire.finer.body.as_ref().map(|body| {
             let id = quoted(&sources.job_id().unwrap_or_default());
             body.get().replace("{id}", &id[1..id.len() - 1])
@@ -158,17 +160,32 @@ impl PollConfig {
         Ok(PollRequest { method, url, body })
     }
 
+    /// A URL that `template` made. A template's names one host of the provider's; a job that was submitted to another, a
+    /// region's or a sister company's, is known there alone.
+    fn at_target(&self, url: String, template: &UrlTemplate, by_user: bool, target_url: &str) -> String {
+        let ours = template.literal_origin().filter(|_| !by_user);
+        let path = ours.and_then(|ours| url.strip_prefix(ours.as_str()));
+        match (path, origin_of_provider(target_url, &self.trusted)) {
+            (Some(path), Some(origin)) => format!("{origin}{path}"),
+            _ => url,
+        }
+    }
+
     /// The request for the result, where it is not in the poll's answer.
-    pub fn result_request(&self, sources: &Sources<'_>) -> Option<Result<PollRequest, NotExpanded>> {
+    pub fn result_request(&self, sources: &Sources<'_>, target_url: &str) -> Option<Result<PollRequest, NotExpanded>> {
         let sources = Sources { id: &self.id, ..*sources };
-        let url = self.result_url.as_ref()?.expand(&sources, self.wire.finer.keep_slashes);
+        let template = self.result_url.as_ref()?;
+        let url = template.expand(&sources, self.wire.finer.keep_slashes);
+        let url = url.map(|url| self.at_target(url, template, self.wire.user_result_url, target_url));
         Some(url.map(|url| PollRequest { method: "GET".to_owned(), url, body: None }))
     }
 
     /// The request that calls the job off, where the provider has one and the answers say enough.
-    pub fn cancel(&self, sources: &Sources<'_>) -> Option<PollRequest> {
+    pub fn cancel(&self, sources: &Sources<'_>, target_url: &str) -> Option<PollRequest> {
         let sources = Sources { id: &self.id, ..*sources };
-        let url = self.cancel_url.as_ref()?.expand(&sources, self.wire.finer.keep_slashes).ok()?;
+        let template = self.cancel_url.as_ref()?;
+        let url = template.expand(&sources, self.wire.finer.keep_slashes).ok()?;
+        let url = self.at_target(url, template, self.wire.user_url, target_url);
         Some(PollRequest { method: self.wire.cancel.as_ref()?.method.clone(), url, body: None })
     }
 

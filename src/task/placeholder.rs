@@ -45,7 +45,7 @@ fn path_start(url: &str) -> usize {
 }
 
 /// Percent-encodes all but unreserved characters (RFC 3986, 2.3).
-fn percent_encode(text: &str) -> String {
+pub fn percent_encode(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len() * 2);
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {

@@ -105,6 +105,18 @@ async fn a_stop_lets_requests_finish_and_closes_the_rest() {
 }
 
 #[tokio::test]
+async fn a_stop_does_not_wait_for_the_rest_of_a_head() {
+    let long = Duration::from_secs(3600);
+    let server = Server::start(Limits { header: long, grace: long, ..short() }).await;
+    let mut half = server.connect().await;
+    half.write_all(b"GET / HTTP/1.1\r\nHo").await.unwrap();
+    sleep(Duration::from_millis(50)).await;
+    server.stop.cancel();
+    server.ended.await.unwrap();
+    assert_eq!(statuses(&hear(&mut half).await), [408]);
+}
+
+#[tokio::test]
 async fn a_stop_does_not_wait_longer_than_its_grace() {
     let server = Server::start(Limits { grace: Duration::from_millis(100), ..short() }).await;
     let mut busy = server.connect().await;

@@ -225,20 +225,54 @@ fn the_next_requests_are_made_from_the_answers() {
 
 #[test]
 fn results_and_cancellations_have_requests_of_their_own() {
+    let target = "https://elsewhere.example/";
     let start = br#"{"id":"p1","urls":{"cancel":"https://api.replicate.com/v1/predictions/p1/cancel"}}"#;
     let sources =
         Sources { start: Json::parse(start), poll: Json::parse(br#"{"output_file_id":"f1"}"#), ..Sources::default() };
-    let request = template("replicate").poll().unwrap().cancel(&sources).unwrap();
+    let request = template("replicate").poll().unwrap().cancel(&sources, target).unwrap();
     assert_eq!(
         (request.method.as_str(), request.url.as_str()),
         ("POST", "https://api.replicate.com/v1/predictions/p1/cancel")
     );
-    let request = template("luma").poll().unwrap().cancel(&sources).unwrap();
+    let request = template("luma").poll().unwrap().cancel(&sources, target).unwrap();
     assert_eq!((request.method.as_str(), request.url.ends_with("/generations/p1")), ("DELETE", true));
-    assert!(template("bfl").poll().unwrap().cancel(&sources).is_none());
-    let result = template("openai-batch").poll().unwrap().result_request(&sources).unwrap().unwrap();
+    assert!(template("bfl").poll().unwrap().cancel(&sources, target).is_none());
+    let result = template("openai-batch").poll().unwrap().result_request(&sources, target).unwrap().unwrap();
     assert_eq!(result.url, "https://api.openai.com/v1/files/f1/content");
-    assert!(template("luma").poll().unwrap().result_request(&sources).is_none());
+    assert!(template("luma").poll().unwrap().result_request(&sources, target).is_none());
+}
+
+#[test]
+fn a_job_is_asked_after_at_the_provider_s_host_that_took_it() {
+    let start = Json::parse(br#"{"id":"j1","data":{"taskId":"j1"}}"#);
+    let asked = |id: &str, target: &str| {
+        template(id).poll().unwrap().poll(&Sources { start, ..Sources::default() }, target).unwrap().url
+    };
+    for (id, target, url) in [
+        ("assemblyai", "https://api.assemblyai.com/v2/transcript", "https://api.assemblyai.com/v2/transcript/j1"),
+        ("assemblyai", "https://api.eu.assemblyai.com/v2/transcript", "https://api.eu.assemblyai.com/v2/transcript/j1"),
+        ("assemblyai", "https://proxy.example/v2/transcript", "https://api.assemblyai.com/v2/transcript/j1"),
+        ("assemblyai", "http://api.eu.assemblyai.com/v2", "https://api.assemblyai.com/v2/transcript/j1"),
+        ("sunoapi", "https://api.kie.ai/api/v1/generate", "https://api.kie.ai/api/v1/generate/record-info?taskId=j1"),
+        (
+            "speechmatics",
+            "https://us1.asr.api.speechmatics.com/v2/jobs",
+            "https://us1.asr.api.speechmatics.com/v2/jobs/j1",
+        ),
+    ] {
+        assert_eq!(asked(id, target), url, "{target}");
+    }
+    let sources = Sources { start, ..Sources::default() };
+    let result =
+        template("revai").poll().unwrap().result_request(&sources, "https://ec1.api.rev.ai/speechtotext/v1/jobs");
+    assert_eq!(result.unwrap().unwrap().url, "https://ec1.api.rev.ai/speechtotext/v1/jobs/j1/transcript");
+    let own = parse(r#"{"urlTemplate":"https://mine.example/{id}"}"#, Some(template("assemblyai"))).unwrap();
+    let asked = own.poll(&sources, "https://api.eu.assemblyai.com/v2/transcript").unwrap().url;
+    assert_eq!(asked, "https://mine.example/j1", "a user's URL was changed");
+    let trainings = br#"{"id":"t1","urls":{"get":"https://api.replicate.com/v1/trainings/t1"}}"#;
+    let sources = Sources { start: Json::parse(trainings), ..Sources::default() };
+    let asked = template("replicate").poll().unwrap().poll(&sources, "https://api.replicate.com/v1/x").unwrap().url;
+    assert_eq!(asked, "https://api.replicate.com/v1/trainings/t1");
 }
 
 #[test]
