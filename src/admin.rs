@@ -4,14 +4,14 @@
 pub mod secret_key;
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
-use crate::credentials::{ApiKeySecret, Ids, Keyring};
-use crate::store::{ApiKey, NewTeam, Store, StoreError, Team};
+use crate::credentials::{ApiKeySecret, Keyring};
+use crate::people::People;
+use crate::store::{ApiKey, Role, Store, StoreError, Team};
 use crate::task::{TeamId, Timestamp};
 use crate::teams::Teams;
 use crate::wire::iso;
@@ -63,6 +63,22 @@ pub enum Act {
         /// Its id.
         id: String,
     },
+    /// Print a fresh link that makes the first account.
+    SetupLink,
+    /// Give an account a new password.
+    ResetPassword {
+        /// Its e-mail address.
+        email: String,
+    },
+    /// Put an account into a team, or change its role there.
+    Grant {
+        /// Its e-mail address.
+        email: String,
+        /// The team's name.
+        team: String,
+        /// owner, member or reader.
+        role: String,
+    },
     /// Seal every secret anew with the service's current secret, which is made first where a file keeps it.
     RotateKey,
     /// Copy the store to a new file.
@@ -103,6 +119,12 @@ pub enum Outcome {
         /// Whether that secret is a new one.
         new_key: bool,
     },
+    /// Where the first account is made.
+    Setup(String),
+    /// A new password, in the clear for this once.
+    Password(String),
+    /// It was done, and there is nothing to show.
+    Done,
     /// A copy was written.
     Copied(PathBuf),
     /// It was not done, and why.
@@ -146,14 +168,16 @@ pub struct Admin {
     pub store: Arc<dyn Store>,
     /// Seals secrets.
     pub keyring: Keyring,
+    /// Changes teams and people, and writes down that an operator did.
+    pub people: Arc<People>,
     /// Forgets what it believed of teams after a change.
     pub teams: Arc<Teams>,
-    /// Makes ids of teams and keys.
-    pub ids: Arc<Ids>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
-    /// How long an old webhook secret signs too.
-    pub secret_grace: Duration,
+    /// Base of this service's own URLs, without a trailing slash, as it is configured…
+    pub base_url: String,
+    /// …and as it is once the service listens.
+    pub serves_at: OnceLock<String>,
     /// The file that keeps the service's secrets; none where a variable gives them.
     pub key_file: Option<PathBuf>,
     /// One rotation at a time.
@@ -177,7 +201,7 @@ impl Admin {
             }
             Act::LimitTeam { team, rate_limit } => {
                 let id = self.team(&team).await?.id;
-                let team = self.store.set_rate_limit(id, rate_limit).await.map_err(in_words)?;
+                let team = self.people.operator_limits_team(id, rate_limit).await.map_err(in_words)?;
                 Ok(Outcome::Teams(vec![team_line(&team)]))
             }
             Act::ShowSecret { team } => self.show_secret(&team).await,
@@ -192,6 +216,17 @@ impl Admin {
                 Ok(Outcome::Keys(keys.iter().map(key_line).collect()))
             }
             Act::RevokeKey { id } => self.revoke_key(&id).await,
+            Act::SetupLink => self.setup_link().await,
+            Act::ResetPassword { email } => {
+                let password = self.people.operator_resets_password(&email).await.map_err(|wrong| wrong.to_string())?;
+                Ok(Outcome::Password(password.to_string()))
+            }
+            Act::Grant { email, team, role } => {
+                let team = self.team(&team).await?;
+                let role = Role::named(&role).ok_or("a role is owner, member or reader")?;
+                self.people.operator_grants(&email, &team, role).await.map_err(|wrong| wrong.to_string())?;
+                Ok(Outcome::Done)
+            }
             Act::RotateKey => {
                 let _alone = self.rotating.lock().await;
                 self.rotate_key().await
@@ -205,10 +240,14 @@ impl Admin {
 
     /// Makes a team with a webhook secret of its own.
     pub async fn new_team(&self, name: String, rate_limit: Option<u32>) -> Result<Team, StoreError> {
-        let keyring = self.keyring.clone();
-        let seal = Arc::new(move |team| keyring.seal_webhook_secret(team, &Keyring::new_webhook_secret()));
-        let (id, now) = self.ids.make();
-        self.store.create_team(NewTeam { uid: id.0, name, rate_limit }, seal, now).await
+        self.people.operator_creates_team(name, rate_limit).await
+    }
+
+    async fn setup_link(&self) -> Result<Outcome, String> {
+        let link = self.people.new_setup_link().await.map_err(in_words)?;
+        let link = link.ok_or("there is an account already; `account reset-password` helps who is locked out")?;
+        let base = self.serves_at.get().unwrap_or(&self.base_url);
+        Ok(Outcome::Setup(format!("{base}/setup/{}", link.expose())))
     }
 
     async fn create_team(&self, name: String, rate_limit: Option<u32>) -> Result<Outcome, String> {
@@ -224,34 +263,29 @@ impl Admin {
         let team = self.team(team).await?;
         let secret = self.keyring.open_webhook_secret(team.id, &team.secret);
         let secret = secret.ok_or("the secret cannot be opened with this service's secret key")?;
+        self.people.operator_sees_secret(&team).await.map_err(in_words)?;
         let now = self.clock.now();
-        let old_until = team.old_secret.map(|(_, until)| until).filter(|until| *until > now).map(iso);
+        let old_until = team.old_secret.as_ref().map(|(_, until)| *until).filter(|until| *until > now).map(iso);
         Ok(Outcome::Secret { secret: secret.to_string(), old_until })
     }
 
     async fn rotate_secret(&self, team: &str) -> Result<Outcome, String> {
         let team = self.team(team).await?;
-        let secret = Keyring::new_webhook_secret();
-        let sealed = self.keyring.seal_webhook_secret(team.id, &secret);
-        let until = self.clock.now().plus(self.secret_grace);
-        self.store.rotate_secret(team.id, sealed, until).await.map_err(in_words)?;
-        Ok(Outcome::Secret { secret: secret.to_string(), old_until: Some(iso(until)) })
+        let rotated = self.people.operator_rotates_secret(&team).await.map_err(in_words)?;
+        Ok(Outcome::Secret { secret: rotated.secret.to_string(), old_until: rotated.old_until.map(iso) })
     }
 
     /// Adds a key that works at once.
     pub async fn add_key(&self, team: TeamId, name: String, key: ApiKeySecret) -> Result<Outcome, String> {
         check_name(&name)?;
-        let (id, now) = self.ids.make();
-        let record =
-            ApiKey { uid: id.0, team, name, prefix: key.shown(), hash: key.hash(), created_at: now, revoked_at: None };
-        self.store.create_key(record).await.map_err(in_words)?;
-        Ok(Outcome::Key { key: key.expose().to_owned(), id: id.to_string() })
+        let record = self.people.operator_creates_key(team, name, &key).await.map_err(in_words)?;
+        Ok(Outcome::Key { key: key.expose().to_owned(), id: record.uid.to_string() })
     }
 
     async fn revoke_key(&self, id: &str) -> Result<Outcome, String> {
         let none = || format!("there is no key {id} that still works");
         let uid = uuid::Uuid::try_parse(id).map_err(|_| none())?;
-        match self.store.revoke_key(uid, self.clock.now()).await {
+        match self.people.operator_revokes_key(uid).await {
             Ok(key) => Ok(Outcome::Keys(vec![key_line(&key)])),
             Err(StoreError::NotFound) => Err(none()),
             Err(error) => Err(in_words(error)),

@@ -23,6 +23,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("credentials", &["clock", "task"]),
     ("outbound", &["guard", "task"]),
     ("teams", &["credentials", "store", "task"]),
+    ("people", &["clock", "credentials", "net", "store", "task", "teams"]),
     ("timers", &["clock", "store", "task"]),
     ("follow", &["providers", "task"]),
     ("keysets", &["guard", "outbound", "providers"]),
@@ -34,7 +35,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("poll", &["clock", "follow", "guard", "outbound", "providers", "store", "task", "telemetry", "timers", "vault"]),
     ("deliver", &["clock", "guard", "outbound", "store", "task", "teams", "telemetry", "wire"]),
-    ("admin", &["clock", "credentials", "store", "task", "teams", "wire"]),
+    ("admin", &["clock", "credentials", "people", "store", "task", "teams", "wire"]),
     (
         "api",
         &[
@@ -44,6 +45,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "guard",
             "keysets",
             "net",
+            "people",
             "providers",
             "store",
             "task",
@@ -54,6 +56,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "wire",
         ],
     ),
+    ("ui", &["credentials", "net", "people", "store", "wire"]),
     (
         "app",
         &[
@@ -68,6 +71,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "keysets",
             "net",
             "outbound",
+            "people",
             "poll",
             "providers",
             "store",
@@ -76,6 +80,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "teams",
             "telemetry",
             "timers",
+            "ui",
             "vault",
             "waiters",
         ],

@@ -9,6 +9,7 @@ mod endpoints;
 mod fields;
 mod front;
 mod operation;
+mod people;
 mod problem;
 mod providers;
 mod ruled;
@@ -38,6 +39,7 @@ use crate::guard::Guard;
 use crate::keysets::KeySets;
 use crate::net::limit::{SlidingLog, TeamWindow};
 use crate::net::{Peer, bucket, client_address};
+use crate::people::People;
 use crate::store::Store;
 use crate::task::{EarlyCallbacks, TaskId, TeamId};
 use crate::teams::Teams;
@@ -57,6 +59,8 @@ pub struct Api {
     pub ids: Ids,
     /// Makes and opens credentials.
     pub keyring: Keyring,
+    /// Who is who.
+    pub people: Arc<People>,
     /// Knows whose key is whose.
     pub teams: Arc<Teams>,
     /// Opens references to secrets.
@@ -71,6 +75,8 @@ pub struct Api {
     pub metrics: Metrics,
     /// What callers may ask for.
     pub limits: Limits,
+    /// Base of this service's own URLs, without a trailing slash.
+    pub base_url: String,
     /// Callback URLs are this and the id.
     pub callback_base: String,
     /// The limit on callbacks per source address.
@@ -112,8 +118,8 @@ pub struct Limits {
 
 type Shared = Arc<Api>;
 
-/// The service's routes, behind its front.
-pub fn service(api: Arc<Api>) -> Front {
+/// The service's routes and the dashboard's, behind one front.
+pub fn service(api: Arc<Api>, pages: Option<Router>) -> Front {
     let routes = Router::new()
         .route("/v1/tasks", get(tasks::list).post(create::create))
         .route("/v1/tasks/{id}", get(tasks::read).delete(tasks::delete))
@@ -130,16 +136,22 @@ pub fn service(api: Arc<Api>) -> Front {
         .route("/v1/providers", get(providers::list))
         .route("/v1/tokens", get(tokens::list).post(tokens::create))
         .route("/v1/tokens/{id}", delete(tokens::revoke))
+        .merge(people::routes())
         .route("/healthz", get(operation::healthz))
         .route("/readyz", get(operation::readyz))
         .route("/metrics", get(operation::metrics))
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "Not found"))
         .method_not_allowed_fallback(async || Problem::new(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed"))
         .with_state(api.clone());
-    Front::new(api, routes)
+    Front::new(api, pages.into_iter().fold(routes, Router::merge))
 }
 
 impl Api {
+    /// Where an invitation is accepted.
+    fn invitation_url(&self, token: &str) -> String {
+        format!("{}/invite/{token}", self.base_url)
+    }
+
     /// Whom a request counts for in the limits: one per IPv4 address, one per IPv6 /64; none for an exempt address.
     fn source(&self, peer: Option<&Peer>, headers: &HeaderMap) -> Option<IpAddr> {
         let Peer(peer) = peer?;

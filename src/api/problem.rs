@@ -109,6 +109,7 @@ impl From<StoreError> for Problem {
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "Idempotency-Key was already used with a different request body",
             ),
+            StoreError::LastOwner => Self::new(StatusCode::CONFLICT, "A team needs an owner"),
             StoreError::Overloaded => Self::unavailable(),
             StoreError::Taken | StoreError::Unavailable(_) | StoreError::Damaged(_) => {
                 tracing::warn!(%error, "A request could not be served");

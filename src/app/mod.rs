@@ -7,7 +7,7 @@ pub mod socket;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -28,15 +28,17 @@ use crate::keysets::KeySets;
 use crate::net::limit::{SlidingLog, TeamWindow};
 use crate::net::{self, Limits};
 use crate::outbound::{Client, ClientConfig, Resolver};
+use crate::people::{self, People};
 use crate::poll::{self, Poller};
 use crate::providers;
 use crate::store::sqlite::{self, Sqlite};
-use crate::store::{Effects, Observer, Store, StoreError};
+use crate::store::{Directory, Effects, Observer, Store, StoreError};
 use crate::strays::Strays;
 use crate::task::{self, TaskId};
 use crate::teams::Teams;
 use crate::telemetry::metrics::Metrics;
 use crate::timers::{Alarm, Retention, Timers};
+use crate::ui::{self, Ui};
 use crate::vault::Vault;
 use crate::waiters::Waiters;
 
@@ -67,6 +69,8 @@ pub struct App {
     pub address: SocketAddr,
     /// The API key that was made because the store was new; shown this once.
     pub first_key: Option<String>,
+    /// Where the first account is made; none if there is one, or no dashboard.
+    pub setup_url: Option<String>,
     stop: CancellationToken,
     give_up: CancellationToken,
     tasks: TaskTracker,
@@ -78,6 +82,8 @@ pub struct App {
 pub struct Opened {
     /// The store.
     pub store: Arc<dyn Store>,
+    /// Who is who.
+    pub people: Arc<People>,
     /// Its keys.
     pub keyring: Keyring,
     /// Does what operators ask.
@@ -144,18 +150,32 @@ pub async fn open(config: &Config, surroundings: &Surroundings) -> Result<Opened
     let options = sqlite::Options { path: database.clone(), observer: hub.clone(), fatal: surroundings.fatal.clone() };
     let store = Sqlite::open(options).map_err(in_words)?;
     let keyring = secrets::unlock(config, database, &store).await?;
-    let store: Arc<dyn Store> = Arc::new(store);
+    let store = Arc::new(store);
+    let directory: Arc<dyn Directory> = store.clone();
+    let store: Arc<dyn Store> = store;
+    let teams = Arc::new(Teams::new(store.clone(), keyring.clone()));
+    let ids = Arc::new(Ids::new(surroundings.clock.clone()));
+    let around = people::Surroundings {
+        directory,
+        store: store.clone(),
+        keyring: keyring.clone(),
+        teams: teams.clone(),
+        clock: surroundings.clock.clone(),
+        ids,
+    };
+    let people = Arc::new(People::new(around, terms(config)));
     let admin = Arc::new(Admin {
         store: store.clone(),
         keyring: keyring.clone(),
-        teams: Arc::new(Teams::new(store.clone(), keyring.clone())),
-        ids: Arc::new(Ids::new(surroundings.clock.clone())),
+        people: people.clone(),
+        teams,
         clock: surroundings.clock.clone(),
-        secret_grace: config.secret_grace,
+        base_url: config.base_url(config.listen),
+        serves_at: OnceLock::new(),
         key_file: config.secret_keys.is_none().then(|| key_file::beside(database)),
         rotating: tokio::sync::Mutex::default(),
     });
-    Ok(Opened { store, keyring, admin, database: database.clone(), hub })
+    Ok(Opened { store, people, keyring, admin, database: database.clone(), hub })
 }
 
 impl App {
@@ -171,12 +191,14 @@ impl App {
         let listener = TcpListener::bind(config.listen).await;
         let listener = listener.map_err(|error| format!("{} cannot be listened on: {error}", config.listen))?;
         let address = listener.local_addr().map_err(|error| error.to_string())?;
+        let _ = opened.admin.serves_at.set(config.base_url(address));
         let socket = socket::path_for(&opened.database);
         let commands = socket::open(&socket).map_err(|error| format!("{}: {error}", socket.display()))?;
 
         let mut app = Self {
             address,
             first_key,
+            setup_url: None,
             stop: CancellationToken::new(),
             give_up: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -187,8 +209,10 @@ impl App {
         app.start_loops(config, &surroundings, &opened, called_off).await?;
         app.tasks.spawn(socket::serve(commands, opened.admin.clone(), app.stop.clone()));
         let api = Arc::new(app.api(config, &surroundings, &opened, cancelled)?);
+        let pages = (!config.no_dashboard).then(|| ui::routes(app.ui(config, &opened)));
+        app.setup_url = app.setup_url(config, &opened.people).await?;
         let limits = limits(config);
-        app.tasks.spawn(net::serve(listener, api::service(api), limits, app.stop.clone()));
+        app.tasks.spawn(net::serve(listener, api::service(api, pages), limits, app.stop.clone()));
         Ok(app)
     }
 
@@ -273,6 +297,7 @@ impl App {
             clock: around.clock.clone(),
             ids: Ids::new(around.clock.clone()),
             keyring: opened.keyring.clone(),
+            people: opened.people.clone(),
             teams: opened.admin.teams.clone(),
             vault: vault(opened, &guard),
             keysets: Arc::new(KeySets::new(client(config, around, &guard), guard.clone(), around.key_sets.clone())),
@@ -280,6 +305,7 @@ impl App {
             waiters: opened.hub.waiters.clone(),
             metrics: opened.hub.metrics.clone(),
             limits: api_limits(config),
+            base_url: config.base_url(self.address),
             callback_base: self.callback_base(config),
             callback_log: sliding_log(config.callback_rate_limit),
             signal_log: sliding_log(config.signal_rate_limit),
@@ -289,6 +315,24 @@ impl App {
             stopping: self.stop.clone(),
             log_bytes: Box::new(move || sqlite::log_bytes(&database)),
         })
+    }
+
+    fn ui(&self, config: &Config, opened: &Opened) -> Arc<Ui> {
+        Arc::new(Ui {
+            people: opened.people.clone(),
+            store: opened.store.clone(),
+            trusted_proxies: config.trusted_proxy.clone(),
+            base_url: config.base_url(self.address),
+        })
+    }
+
+    /// A fresh link for the first account.
+    async fn setup_url(&self, config: &Config, people: &People) -> Result<Option<String>, String> {
+        if config.no_dashboard {
+            return Ok(None);
+        }
+        let link = people.new_setup_link().await.map_err(in_words)?;
+        Ok(link.map(|link| format!("{}/setup/{}", config.base_url(self.address), link.expose())))
     }
 
     fn callback_base(&self, config: &Config) -> String {
@@ -327,6 +371,14 @@ async fn bootstrap(config: &Config, admin: &Admin) -> Result<Option<String>, Str
     match admin.add_key(team.id, "first key".to_owned(), key).await? {
         Outcome::Key { key, .. } if given.is_none() => Ok(Some(key)),
         _ => Ok(None),
+    }
+}
+
+fn terms(config: &Config) -> people::Terms {
+    people::Terms {
+        session_idle: config.session_idle,
+        session_lifetime: config.session_lifetime,
+        secret_grace: config.secret_grace,
     }
 }
 
@@ -381,7 +433,7 @@ fn api_limits(config: &Config) -> api::Limits {
 
 fn sliding_log(limit: Option<RateLimit>) -> SlidingLog {
     let (count, window) = limit.map_or((0, Duration::from_secs(60)), |limit| (limit.count, limit.window));
-    SlidingLog::new(count, window, SlidingLog::SOURCES)
+    SlidingLog::new(count, window, <SlidingLog>::SOURCES)
 }
 
 fn in_words(error: StoreError) -> String {

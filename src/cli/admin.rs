@@ -1,4 +1,4 @@
-//! `asyncqueue team`, `key`, `secret` and `backup`.
+//! `asyncqueue team`, `key`, `account`, `setup-link`, `secret` and `backup`.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use crate::config::{self, FlagValues};
 
 /// The commands of this file.
 pub fn commands() -> Vec<Command> {
-    vec![team(), key(), secret(), backup()]
+    vec![team(), key(), account(), setup_link(), secret(), backup()]
 }
 
 fn team() -> Command {
@@ -52,6 +52,36 @@ fn key() -> Command {
         .subcommand(with_store(
             Command::new("revoke").about("Stop a key from working").arg(value("ID", "The key's id, from key list")),
         ))
+}
+
+fn account() -> Command {
+    let email = || value("EMAIL", "The account's e-mail address");
+    let role = Arg::new("role")
+        .long("role")
+        .value_name("ROLE")
+        .value_parser(["owner", "member", "reader"])
+        .default_value("owner")
+        .help("What the account may do there");
+    let grant = Command::new("grant")
+        .about("Put an account into a team, or change its role there")
+        .arg(email())
+        .arg(team_flag())
+        .arg(role);
+    let reset = Command::new("reset-password")
+        .about("Give an account a new password, shown only now; all its sessions end")
+        .arg(email());
+    Command::new("account")
+        .about("Accounts of people, for when nobody who could help can sign in")
+        .subcommand_required(true)
+        .subcommand(with_store(reset))
+        .subcommand(with_store(grant))
+}
+
+fn setup_link() -> Command {
+    with_store(
+        Command::new("setup-link")
+            .about("Print a link that makes the first account, works for a day, and replaces the one before"),
+    )
 }
 
 fn secret() -> Command {
@@ -95,6 +125,9 @@ fn read<'a>(name: &str, matches: &'a ArgMatches) -> Result<(Act, &'a ArgMatches)
         let path = std::path::absolute(&path).map_err(|error| error.to_string())?;
         return Ok((Act::Backup { path }, matches));
     }
+    if name == "setup-link" {
+        return Ok((Act::SetupLink, matches));
+    }
     let (verb, mut flags) = matches.subcommand().ok_or("a command is needed; see --help")?;
     let act = match (name, verb) {
         ("team", "create") => Act::CreateTeam { name: text(flags, "NAME"), rate_limit: rate_limit(flags) },
@@ -106,6 +139,10 @@ fn read<'a>(name: &str, matches: &'a ArgMatches) -> Result<(Act, &'a ArgMatches)
             let team = text(flags, "team");
             if verb == "rotate" { Act::RotateSecret { team } } else { Act::ShowSecret { team } }
         }
+        ("account", "grant") => {
+            Act::Grant { email: text(flags, "EMAIL"), team: text(flags, "team"), role: text(flags, "role") }
+        }
+        ("account", _) => Act::ResetPassword { email: text(flags, "EMAIL") },
         ("secret", _) => Act::RotateKey,
         (_, "create") => Act::CreateKey { team: text(flags, "team"), name: text(flags, "name") },
         (_, "list") => Act::ListKeys { team: text(flags, "team") },
@@ -141,6 +178,15 @@ fn show(outcome: Outcome) -> Result<(), String> {
                 "So many secrets were sealed anew with {which}, number {key_number}. Keep the older keys: callback ids open with them."
             );
         }
+        Outcome::Setup(url) => {
+            println!("{url}");
+            eprintln!("Whoever opens this within a day makes the first account. Links before it work no longer.");
+        }
+        Outcome::Password(password) => {
+            println!("{password}");
+            eprintln!("This is the only time the password is shown. All sessions of the account have ended.");
+        }
+        Outcome::Done => eprintln!("Done."),
         Outcome::Copied(path) => {
             println!("{}", path.display());
             eprintln!(

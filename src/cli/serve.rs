@@ -28,6 +28,9 @@ fn announce(config: &Config, app: &App) {
         // To the terminal and not to the log: a key in the clear is for the person who started the service.
         println!("The first API key, shown only now: {key}");
     }
+    if let Some(url) = &app.setup_url {
+        println!("There is no account yet. Make the first one within a day: {url}");
+    }
 }
 
 /// Waits for SIGTERM or SIGINT, and answers which came.

@@ -7,6 +7,9 @@ use clap::{Arg, ArgAction, ArgMatches, value_parser};
 
 use super::settings::{Preset, SETTINGS, Setting};
 
+/// The form of a setting that is on or off.
+const SWITCH: &str = "true|false";
+
 /// The flags of all settings, and `--config`; for every subcommand that needs the configuration.
 pub fn args() -> Vec<Arg> {
     let config = Arg::new("config")
@@ -19,7 +22,9 @@ pub fn args() -> Vec<Arg> {
 
 fn arg(setting: &'static Setting) -> Arg {
     let action = if setting.repeatable { ArgAction::Append } else { ArgAction::Set };
-    Arg::new(setting.name).long(setting.name).value_name(setting.form).action(action).help(help(setting))
+    let arg = Arg::new(setting.name).long(setting.name).value_name(setting.form).action(action).help(help(setting));
+    // A switch may be given without its value.
+    if setting.form == SWITCH { arg.num_args(0..=1).require_equals(true).default_missing_value("true") } else { arg }
 }
 
 fn help(setting: &Setting) -> String {

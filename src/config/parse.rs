@@ -153,6 +153,11 @@ fn split_unit(text: &str) -> (&str, &str) {
     (number, unit.trim())
 }
 
+/// `true` or `false`.
+pub(super) fn switch(text: &str) -> Read<bool> {
+    choice(text, &[("true", true), ("false", false)])
+}
+
 /// `accept` or `reject`.
 pub(super) fn early(text: &str) -> Read<EarlyCallbacks> {
     choice(text, &[("accept", EarlyCallbacks::Accept), ("reject", EarlyCallbacks::Reject)])

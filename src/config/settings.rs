@@ -176,6 +176,12 @@ settings! {
         "Age at which finished tasks are removed";
     "secret-grace" secret_grace: Duration = parse::one(parse::duration), "DURATION", Text("24h"), Once,
         "How long the old webhook secret signs too after a rotation";
+    "session-idle" session_idle: Duration = parse::one(parse::period), "DURATION", Text("24h"), Once,
+        "How long somebody stays signed in without doing anything";
+    "session-lifetime" session_lifetime: Duration = parse::one(parse::period), "DURATION", Text("14d"), Once,
+        "How long somebody stays signed in at most";
+    "no-dashboard" no_dashboard: bool = parse::one(parse::switch), "true|false", Text("false"), Once,
+        "Serve no pages, only the APIs";
     "shutdown-grace" shutdown_grace: Duration = parse::one(parse::duration), "DURATION", Text("30s"), Once,
         "How long a stop waits for what is under way";
     "log" log: logging::Format = parse::one(parse::log_format), "text|json|auto", Text("auto"), Once,

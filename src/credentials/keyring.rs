@@ -68,6 +68,8 @@ struct Keys {
     endpoint: Deriver,
     seal: Sealer,
     vault: Sealer,
+    /// Signs the management API's tokens.
+    ticket: Zeroizing<[u8; 32]>,
 }
 
 impl Keys {
@@ -80,6 +82,7 @@ impl Keys {
             endpoint: Deriver::new(&key("endpoint id"), &key("endpoint mask")),
             seal: Sealer::new(&key("seal")),
             vault: Sealer::new(&key("vault")),
+            ticket: key("session token"),
         }
     }
 
@@ -203,6 +206,11 @@ impl Keyring {
     /// Opens a sealed value of the vault; none if it was not sealed by this service for this token of this team.
     pub fn open_token(&self, team: TeamId, id: &str, sealed: &[u8]) -> Option<Zeroizing<String>> {
         self.unseal(|keys| &keys.vault, &token_owner(team, id), sealed)
+    }
+
+    /// The key of this number that signs the management API's tokens.
+    pub(super) fn ticket_key(&self, number: u32) -> Option<Zeroizing<[u8; 32]>> {
+        self.keys().iter().find(|keys| keys.number == number).map(|keys| keys.ticket.clone())
     }
 
     /// Whether a seal was made with the current key.

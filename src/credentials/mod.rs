@@ -4,13 +4,17 @@
 //! no index. Webhook secrets are sealed. Of API keys only a hash is kept.
 
 mod api_key;
+mod bearer;
 mod derived;
 mod ids;
+mod jwt;
 pub mod key_file;
 mod keyring;
 mod seal;
 
 pub use api_key::{ApiKeySecret, hash_key};
+pub use bearer::Bearer;
 pub use derived::{CLASSES, Kind};
 pub use ids::Ids;
+pub use jwt::Ticket;
 pub use keyring::{Keyring, SECRET_BYTES, SecretKeys};

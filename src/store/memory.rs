@@ -2,6 +2,7 @@
 //! every task for every question.
 
 mod following;
+mod people;
 mod shelf;
 
 use std::path::PathBuf;
@@ -254,12 +255,7 @@ impl Store for Memory {
     }
 
     async fn rotate_secret(&self, id: TeamId, sealed: Vec<u8>, old_until: Timestamp) -> Result<Team, StoreError> {
-        self.write(|shelf| {
-            shelf.change_team(id, |team| {
-                let old = std::mem::replace(&mut team.secret, sealed);
-                team.old_secret = Some((old, old_until));
-            })
-        })
+        self.write(|shelf| shelf.rotate_secret(id, sealed, old_until))
     }
 
     async fn set_rate_limit(&self, id: TeamId, limit: Option<u32>) -> Result<Team, StoreError> {
@@ -275,12 +271,7 @@ impl Store for Memory {
     }
 
     async fn revoke_key(&self, uid: uuid::Uuid, now: Timestamp) -> Result<ApiKey, StoreError> {
-        self.write(|shelf| {
-            let alive = |key: &&mut ApiKey| key.uid == uid && key.revoked_at.is_none();
-            let key = shelf.keys.iter_mut().find(alive).ok_or(StoreError::NotFound)?;
-            key.revoked_at = Some(now);
-            Ok(key.clone())
-        })
+        self.write(|shelf| shelf.revoke_key(uid, now))
     }
 
     async fn find_key(&self, hash: [u8; 32]) -> Result<(ApiKey, Team), StoreError> {

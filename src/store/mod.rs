@@ -5,11 +5,17 @@ pub mod contract;
 mod encoding;
 mod following;
 pub mod memory;
+mod people;
 pub mod sqlite;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
+
+pub use people::{
+    Account, Action, Actor, AuditQuery, Change, Directory, Door, Identity, Invitation, Joining, Line, Member, Presence,
+    Role, Scope, Session,
+};
 
 pub use following::{ClaimedPoll, Endpoint, STRAY_MS, STRAYS_MAX, Stray, Token};
 
@@ -29,6 +35,9 @@ pub enum StoreError {
     /// The name or id is taken.
     #[error("already exists")]
     Taken,
+    /// Nobody would own the team any more.
+    #[error("a team needs an owner")]
+    LastOwner,
     /// The idempotency key was used with another body.
     #[error("the idempotency key was used with another request")]
     KeyReused,

@@ -13,6 +13,7 @@ mod ends;
 mod hostile;
 mod json_bodies;
 mod noisy_team;
+mod people;
 mod providers;
 mod races;
 mod reading;

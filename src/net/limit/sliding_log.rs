@@ -3,7 +3,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    hash::{BuildHasher, RandomState},
+    hash::{BuildHasher, Hash, RandomState},
     net::IpAddr,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -15,22 +15,22 @@ use tokio::time::Instant;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryAfter(pub u32);
 
-/// Admits at most `n` requests of a source in any window of time, and never refuses one within that.
+/// Admits at most `n` requests of a source (an address, or whatever else is counted by) in any window of time, and never refuses one within that.
 ///
 /// A request leaves the log exactly one window after it was admitted. Refused requests are not logged. Where there are
 /// more sources than fit, the one not seen for longest is forgotten, so a flood of addresses costs accuracy, not memory.
 #[derive(Debug)]
-pub struct SlidingLog {
+pub struct SlidingLog<S = IpAddr> {
     n: usize,
     window: u64,
     /// Moments are kept as nanoseconds since this one.
     start: Instant,
     hasher: RandomState,
     /// Locked one by one, so that sources rarely wait for each other. Empty if the limit is off.
-    shards: Box<[Mutex<Shard>]>,
+    shards: Box<[Mutex<Shard<S>>]>,
 }
 
-impl SlidingLog {
+impl<S: Copy + Eq + Hash> SlidingLog<S> {
     /// How many sources are remembered where nothing else is set.
     pub const SOURCES: usize = 100_000;
     const SHARDS: usize = 16;
@@ -49,7 +49,7 @@ impl SlidingLog {
     }
 
     /// Admits and logs a request of `source` (a [`bucket`](crate::net::bucket)), or refuses it.
-    pub fn check(&self, source: IpAddr, now: Instant) -> Result<(), RetryAfter> {
+    pub fn check(&self, source: S, now: Instant) -> Result<(), RetryAfter> {
         let Some((mut shard, now)) = self.locate(source, now) else {
             return Ok(());
         };
@@ -61,7 +61,7 @@ impl SlidingLog {
     }
 
     /// Whether a request would be admitted; changes nothing. With [`record`](Self::record) this limits by outcome.
-    pub fn peek(&self, source: IpAddr, now: Instant) -> Result<(), RetryAfter> {
+    pub fn peek(&self, source: S, now: Instant) -> Result<(), RetryAfter> {
         let Some((mut shard, now)) = self.locate(source, now) else {
             return Ok(());
         };
@@ -73,7 +73,7 @@ impl SlidingLog {
     }
 
     /// Logs a request whose outcome turned out to count. Above the limit the latest `n` are kept.
-    pub fn record(&self, source: IpAddr, now: Instant) {
+    pub fn record(&self, source: S, now: Instant) {
         if let Some((mut shard, now)) = self.locate(source, now) {
             let log = shard.log_of(source, now, self.window);
             log.forget(now, self.window);
@@ -86,7 +86,7 @@ impl SlidingLog {
         self.shards.iter().map(|shard| lock(shard).places.len()).sum()
     }
 
-    fn locate(&self, source: IpAddr, now: Instant) -> Option<(MutexGuard<'_, Shard>, u64)> {
+    fn locate(&self, source: S, now: Instant) -> Option<(MutexGuard<'_, Shard<S>>, u64)> {
         let count = self.shards.len().checked_sub(1)?;
         // `count` is a power of two less one; the cast keeps the bits that the mask wants.
         #[expect(clippy::cast_possible_truncation, reason = "only the low bits are used")]
@@ -95,7 +95,7 @@ impl SlidingLog {
     }
 }
 
-fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+fn lock<S>(shard: &Mutex<Shard<S>>) -> MutexGuard<'_, Shard<S>> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -140,10 +140,10 @@ impl Log {
 
 /// Logs by source, in the order in which the sources were last seen.
 #[derive(Debug)]
-struct Shard {
+struct Shard<S> {
     capacity: usize,
-    places: HashMap<IpAddr, usize>,
-    seats: Vec<Seat>,
+    places: HashMap<S, usize>,
+    seats: Vec<Seat<S>>,
     /// Seats that nobody has.
     free: Vec<usize>,
     newest: usize,
@@ -151,8 +151,8 @@ struct Shard {
 }
 
 #[derive(Debug)]
-struct Seat {
-    source: IpAddr,
+struct Seat<S> {
+    source: S,
     log: Log,
     newer: usize,
     older: usize,
@@ -161,18 +161,18 @@ struct Seat {
 /// The end of the list of seats.
 const NONE: usize = usize::MAX;
 
-impl Shard {
+impl<S: Copy + Eq + Hash> Shard<S> {
     fn new(capacity: usize) -> Self {
         Self { capacity, places: HashMap::new(), seats: Vec::new(), free: Vec::new(), newest: NONE, oldest: NONE }
     }
 
-    fn known_log_of(&mut self, source: IpAddr) -> Option<&mut Log> {
+    fn known_log_of(&mut self, source: S) -> Option<&mut Log> {
         let place = *self.places.get(&source)?;
         Some(&mut self.seats[place].log)
     }
 
     /// The log of `source`, which is thereby seen.
-    fn log_of(&mut self, source: IpAddr, now: u64, window: u64) -> &mut Log {
+    fn log_of(&mut self, source: S, now: u64, window: u64) -> &mut Log {
         let place = match self.places.get(&source) {
             Some(place) => {
                 let place = *place;
@@ -186,7 +186,7 @@ impl Shard {
     }
 
     /// A seat for a new source. Makes room by forgetting spent sources, and a live one only if it must.
-    fn sit(&mut self, source: IpAddr, now: u64, window: u64) -> usize {
+    fn sit(&mut self, source: S, now: u64, window: u64) -> usize {
         // Two for each that comes: after a flood the table shrinks by itself, a little at a time.
         for _ in 0..2 {
             if self.oldest != NONE && self.seats[self.oldest].log.is_spent(now, window) {

@@ -6,6 +6,7 @@
 mod claims;
 mod endpoints;
 mod lists;
+mod people;
 mod polls;
 mod tasks;
 mod teams;
@@ -20,6 +21,7 @@ use bytes::Bytes;
 pub use self::claims::*;
 pub use self::endpoints::*;
 pub use self::lists::*;
+pub use self::people::*;
 pub use self::polls::*;
 pub use self::tasks::*;
 pub use self::teams::*;
@@ -106,6 +108,20 @@ macro_rules! store_contract {
             a_job_finds_the_task_whose_answer_named_it,
             an_early_event_meets_its_task_once_the_answer_names_it,
             early_events_are_bounded_and_forgotten,
+            the_first_account_uses_the_setup_link_up,
+            an_account_is_found_by_id_and_address,
+            an_identity_signs_one_account_in,
+            a_session_is_found_until_it_ends,
+            a_new_password_ends_all_other_sessions,
+            a_member_is_added_once_and_can_change_and_leave,
+            a_team_keeps_an_owner,
+            an_invitation_is_used_once,
+            an_invitation_expires_or_is_taken_back,
+            a_change_and_its_line_are_one_act,
+            teams_keys_and_secrets_are_changed_with_a_line,
+            the_audit_log_is_told_newest_first_in_pages,
+            the_audit_log_shows_a_team_its_members_coming_and_going,
+            what_is_over_is_forgotten,
             small_values_are_kept,
             a_ping_is_answered,
         ]);

@@ -44,6 +44,7 @@ pub(super) struct Shelf {
     idempotency: BTreeMap<(TeamId, [u8; 32]), Remembered>,
     pub teams: BTreeMap<TeamId, Team>,
     pub keys: Vec<ApiKey>,
+    pub people: super::people::People,
     pub meta: BTreeMap<&'static str, Vec<u8>>,
     /// What the act under way changed.
     pub effects: Effects,
@@ -399,6 +400,20 @@ impl Shelf {
         }
         self.keys.push(ApiKey { revoked_at: None, ..key });
         Ok(())
+    }
+
+    pub fn revoke_key(&mut self, uid: uuid::Uuid, now: Timestamp) -> Result<ApiKey, StoreError> {
+        let alive = |key: &&mut ApiKey| key.uid == uid && key.revoked_at.is_none();
+        let key = self.keys.iter_mut().find(alive).ok_or(StoreError::NotFound)?;
+        key.revoked_at = Some(now);
+        Ok(key.clone())
+    }
+
+    pub fn rotate_secret(&mut self, id: TeamId, sealed: Vec<u8>, old_until: Timestamp) -> Result<Team, StoreError> {
+        self.change_team(id, |team| {
+            let old = std::mem::replace(&mut team.secret, sealed);
+            team.old_secret = Some((old, old_until));
+        })
     }
 }
 

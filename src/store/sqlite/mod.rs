@@ -5,6 +5,7 @@ mod commands;
 mod endpoints;
 mod in_hand;
 mod open;
+mod people;
 mod polls;
 mod queries;
 mod readers;

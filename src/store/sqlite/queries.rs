@@ -180,6 +180,11 @@ pub(super) fn team(db: &Connection, id: TeamId) -> Result<Team, StoreError> {
     select.query_row([id.0], read_team).optional().map_err(failed)?.ok_or(StoreError::NotFound)
 }
 
+pub(super) fn team_of(db: &Connection, uid: uuid::Uuid) -> Result<Team, StoreError> {
+    let mut select = db.prepare_cached(&format!("{TEAM} WHERE uid = ?1")).map_err(failed)?;
+    select.query_row([uid], read_team).optional().map_err(failed)?.ok_or(StoreError::NotFound)
+}
+
 fn read_team(row: &SqlRow<'_>) -> rusqlite::Result<Team> {
     let old_secret: Option<Vec<u8>> = row.get(6)?;
     let until = Timestamp(row.get::<_, Option<i64>>(7)?.unwrap_or_default());
@@ -234,6 +239,11 @@ pub(super) fn revoke_key(db: &Connection, uid: uuid::Uuid, now: Timestamp) -> Re
     }
     let mut select = db.prepare_cached(&format!("{KEY} WHERE uid = ?1")).map_err(failed)?;
     select.query_row([uid], read_key).map_err(failed)
+}
+
+pub(super) fn key_of(db: &Connection, uid: uuid::Uuid) -> Result<ApiKey, StoreError> {
+    let mut select = db.prepare_cached(&format!("{KEY} WHERE uid = ?1")).map_err(failed)?;
+    select.query_row([uid], read_key).optional().map_err(failed)?.ok_or(StoreError::NotFound)
 }
 
 pub(super) fn find_key(db: &Connection, hash: &[u8; 32]) -> Result<(ApiKey, Team), StoreError> {

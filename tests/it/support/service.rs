@@ -162,6 +162,11 @@ impl Service {
         Self::in_folder(folder, clock, &flags, Arc::new(Names::default()), HashMap::new()).await
     }
 
+    /// Where the first account is made.
+    pub fn setup_url(&self) -> Option<&str> {
+        self.app.setup_url.as_deref()
+    }
+
     /// Where its database is.
     pub fn database(&self) -> PathBuf {
         self.folder.0.join("store.db")

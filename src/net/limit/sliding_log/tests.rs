@@ -111,7 +111,7 @@ fn network(number: u64) -> IpAddr {
 
 #[test]
 fn a_flood_of_sources_stays_within_the_table_and_leaves_it_again() {
-    let (log, start) = (SlidingLog::new(30, MINUTE, SlidingLog::SOURCES), Instant::now());
+    let (log, start) = (SlidingLog::new(30, MINUTE, <SlidingLog>::SOURCES), Instant::now());
     let honest = network(u64::MAX);
     for number in 0..200_000 {
         assert_eq!(log.check(network(number), start), Ok(()));
@@ -119,8 +119,8 @@ fn a_flood_of_sources_stays_within_the_table_and_leaves_it_again() {
             assert_eq!(log.check(honest, start), Ok(()), "an honest client is not held to account for them");
         }
     }
-    assert!(log.sources() <= SlidingLog::SOURCES, "{}", log.sources());
-    assert!(log.sources() > SlidingLog::SOURCES * 9 / 10);
+    assert!(log.sources() <= <SlidingLog>::SOURCES, "{}", log.sources());
+    assert!(log.sources() > <SlidingLog>::SOURCES * 9 / 10);
     assert_eq!(
         (0..30).filter(|_| log.check(honest, start).is_ok()).count(),
         10,
