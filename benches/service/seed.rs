@@ -62,7 +62,7 @@ pub async fn store_with_polling(lab: &Lab, count: u32, address: SocketAddr) -> O
     let params = [("job".to_owned(), "1".to_owned())];
     let poll_config = PollConfig::parse(json, None, &params).map_err(|wrong| Failure(format!("{wrong:?}")))?.stored();
     for _ in 0..count {
-        let (id, now) = opened.admin.ids.make();
+        let (id, now) = opened.ids.make();
         let follow =
             Follow { poll_config: Some(poll_config.clone()), provider_params: params.to_vec(), ..Follow::default() };
         let mut new = waiting(id, team, now, opened.keyring.current(), follow);
@@ -84,7 +84,7 @@ async fn through_the_store(lab: &Lab, shape: Shape, count: u32) -> Outcome<(Stor
     let mut tasks = Vec::with_capacity(count as usize);
     let mut creations = tokio::task::JoinSet::new();
     for _ in 0..count {
-        let (id, now) = opened.admin.ids.make();
+        let (id, now) = opened.ids.make();
         let number = opened.keyring.current();
         let follow = followed(shape);
         let callback_id = opened.keyring.derive_classed(Kind::Callback, id, follow::class(&follow), number);

@@ -84,6 +84,8 @@ pub struct Opened {
     pub store: Arc<dyn Store>,
     /// Who is who.
     pub people: Arc<People>,
+    /// Makes ids.
+    pub ids: Arc<Ids>,
     /// Its keys.
     pub keyring: Keyring,
     /// Does what operators ask.
@@ -161,7 +163,7 @@ pub async fn open(config: &Config, surroundings: &Surroundings) -> Result<Opened
         keyring: keyring.clone(),
         teams: teams.clone(),
         clock: surroundings.clock.clone(),
-        ids,
+        ids: ids.clone(),
     };
     let people = Arc::new(People::new(around, terms(config)));
     let admin = Arc::new(Admin {
@@ -175,7 +177,7 @@ pub async fn open(config: &Config, surroundings: &Surroundings) -> Result<Opened
         key_file: config.secret_keys.is_none().then(|| key_file::beside(database)),
         rotating: tokio::sync::Mutex::default(),
     });
-    Ok(Opened { store, people, keyring, admin, database: database.clone(), hub })
+    Ok(Opened { store, people, ids, keyring, admin, database: database.clone(), hub })
 }
 
 impl App {

@@ -134,7 +134,7 @@ mod tests {
         let token = own.sign_ticket(ticket(), NOW);
         assert_eq!(keyring().open_ticket(&token, NOW), None);
         for at in 0..token.len() {
-            let mut changed = token.clone().into_bytes();
+            let mut changed = token.as_bytes().to_vec();
             changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
             assert_eq!(own.open_ticket(std::str::from_utf8(&changed).unwrap(), NOW), None, "{at}");
         }

@@ -14,7 +14,10 @@ const BELIEVED: Duration = Duration::from_millis(900);
 const REMEMBERED: usize = 10_000;
 
 /// Answers by the hash, or the id, of what was asked about.
-pub(super) struct Believed<T>(Mutex<HashMap<[u8; 32], (Instant, Arc<T>)>>);
+pub(super) struct Believed<T>(Mutex<Answers<T>>);
+
+/// Each with the time that it was given.
+type Answers<T> = HashMap<[u8; 32], (Instant, Arc<T>)>;
 
 impl<T> Default for Believed<T> {
     fn default() -> Self {

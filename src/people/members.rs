@@ -134,7 +134,7 @@ impl People {
         must_be_for(&invitation, &check_email(&person.email)?)?;
         let account = self.new_account(person).await?;
         let entered = self.entered(account, door, visitor);
-        let joining = Joining::New(entered.account.clone(), entered.session.clone());
+        let joining = Joining::New(Box::new((entered.account.clone(), entered.session.clone())));
         let line = self.line(&entered.account, Action::Accept, visitor);
         let line = Line { team: Some(team.id), subject: subject(&entered.account.email, invitation.role), ..line };
         let change = Change::Accept { invitation: invitation.hash, joining };

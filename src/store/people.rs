@@ -153,7 +153,7 @@ pub enum Joining {
     /// Somebody who has an account.
     Known(Uuid),
     /// Somebody who gets one, and is signed in.
-    New(Account, Session),
+    New(Box<(Account, Session)>),
 }
 
 /// A change to people, or to what people decide about. Each is one atomic act with its line in the audit log.
@@ -448,7 +448,7 @@ pub enum Scope {
 /// Where people are kept. Each method is one atomic act; when a writing method returns `Ok`, its effect is on disk.
 #[async_trait]
 pub trait Directory: Send + Sync + 'static {
-    /// Makes a change and writes its line in the audit log: both or neither.
+    /// Makes a change and writes its line in the audit log: both or neither. The line about a new team is that team's.
     async fn change(&self, change: Change, line: Line) -> Result<(), StoreError>;
 
     /// Writes a line about something that was done elsewhere.

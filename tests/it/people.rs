@@ -1,6 +1,9 @@
 //! People: how they come in, what a session is good for, and what other sites cannot do with it.
 
+pub mod commands;
 mod forms;
+mod invitations;
+pub mod management;
 mod sessions;
 
 use super::support::{Answer, Service};
@@ -27,7 +30,7 @@ impl Browser {
     pub async fn submit(&mut self, service: &Service, path: &str, fields: &[(&str, &str)]) -> Answer {
         let answer = self.submit_from(service, &format!("http://{}", service.address), path, fields).await;
         if let Some(cookie) = answer.header("set-cookie") {
-            self.cookie = cookie.split(';').next().unwrap().to_owned();
+            cookie.split(';').next().unwrap().clone_into(&mut self.cookie);
         }
         answer
     }

@@ -131,9 +131,10 @@ pub async fn revoke_invitation(
 /// Joins a team: somebody who is signed in with the account that they have, anybody else with a new one.
 pub async fn accept(State(api): State<Shared>, visitor: Visitor, request: Request<Body>) -> Result<Response, Problem> {
     let (mut head, body) = request.into_parts();
-    let signed = match head.headers.contains_key(header::AUTHORIZATION) {
-        true => Some(Signed::from_request_parts(&mut head, &api).await?),
-        false => None,
+    let signed = if head.headers.contains_key(header::AUTHORIZATION) {
+        Some(Signed::from_request_parts(&mut head, &api).await?)
+    } else {
+        None
     };
     let text = Zeroizing::new(read(&api, Request::from_parts(head, body)).await?.to_vec());
     match signed {

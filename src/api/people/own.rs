@@ -19,7 +19,7 @@ use crate::wire::Iso;
 /// A token with what is to be known of it.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Token<'a> {
+struct Ticket<'a> {
     token: &'a str,
     expires_at: Iso,
     account: AccountView<'a>,
@@ -63,7 +63,7 @@ pub async fn renew(State(api): State<Shared>, signed: Signed) -> Response {
 /// Shows a token.
 pub fn token(status: StatusCode, issued: &Issued) -> Response {
     let Issued { token, expires_at, account } = issued;
-    json(status, &Token { token, expires_at: Iso(*expires_at), account: AccountView::of(account) })
+    json(status, &Ticket { token, expires_at: Iso(*expires_at), account: AccountView::of(account) })
 }
 
 /// Ends the session that a token stands for.

@@ -33,7 +33,7 @@ fn session(n: u8, of: u8) -> Session {
         hash: [n; 32],
         account: uid(of),
         team: None,
-        door: if n % 2 == 0 { Door::Api } else { Door::Browser },
+        door: if n.is_multiple_of(2) { Door::Api } else { Door::Browser },
         address: Some("2001:db8::7".parse().unwrap()),
         agent: "Browser".to_owned(),
         created_at: T,
@@ -48,7 +48,7 @@ fn invitation(n: u8, team: TeamId, role: Role) -> Invitation {
         hash: [n; 32],
         team,
         role,
-        email: (n % 2 == 0).then(|| format!("a{n}@example.com")),
+        email: (n.is_multiple_of(2)).then(|| format!("a{n}@example.com")),
         invited_by: uid(1),
         created_at: T,
         expires_at: T.plus_millis(MINUTE),
@@ -74,7 +74,7 @@ async fn set_up(store: &impl Whole) {
 /// Makes another account with this role in a team; its session is 100 more.
 async fn join(store: &impl Whole, n: u8, team: TeamId, role: Role) {
     change(store, Change::Invite(invitation(n, team, role))).await.unwrap();
-    let joining = Joining::New(account(n), session(100 + n, n));
+    let joining = Joining::New(Box::new((account(n), session(100 + n, n))));
     change(store, Change::Accept { invitation: [n; 32], joining }).await.unwrap();
 }
 
@@ -230,11 +230,14 @@ pub async fn an_invitation_is_used_once(store: &impl Whole) {
     assert_eq!(found, (invitation(2, team, Role::Member), store.team(team).await.unwrap()));
     let accept = |n: u8, joining| Change::Accept { invitation: [n; 32], joining };
     assert!(is_taken(&change(store, accept(2, Joining::Known(uid(1)))).await), "in the team already");
-    assert!(is_taken(&change(store, accept(2, Joining::New(account(1), session(5, 1)))).await), "the address");
+    assert!(
+        is_taken(&change(store, accept(2, Joining::New(Box::new((account(1), session(5, 1)))))).await),
+        "the address"
+    );
     assert!(is_missing(&store.presence([5; 32]).await), "nothing of it was kept");
-    change(store, accept(2, Joining::New(account(2), session(102, 2)))).await.unwrap();
+    change(store, accept(2, Joining::New(Box::new((account(2), session(102, 2)))))).await.unwrap();
     assert_eq!(store.presence([102; 32]).await.unwrap().teams[0].1, Role::Member);
-    assert!(is_missing(&change(store, accept(2, Joining::New(account(3), session(103, 3)))).await));
+    assert!(is_missing(&change(store, accept(2, Joining::New(Box::new((account(3), session(103, 3)))))).await));
     assert!(is_missing(&store.invitation([2; 32], T).await));
     assert!(is_missing(&store.account(uid(3)).await));
 }
@@ -252,7 +255,7 @@ pub async fn an_invitation_expires_or_is_taken_back(store: &impl Whole) {
     let over = T.plus_millis(MINUTE);
     assert_eq!(store.invitations(one, over).await.unwrap(), []);
     assert!(is_missing(&store.invitation([2; 32], over).await));
-    let late = Change::Accept { invitation: [2; 32], joining: Joining::New(account(2), session(102, 2)) };
+    let late = Change::Accept { invitation: [2; 32], joining: Joining::New(Box::new((account(2), session(102, 2)))) };
     assert!(is_missing(&store.change(late, line(Action::Accept, None, over)).await));
     assert!(is_missing(&change(store, Change::RevokeInvitation { team: two, uid: uid(3) }).await), "another team's");
     change(store, Change::RevokeInvitation { team: one, uid: uid(3) }).await.unwrap();
@@ -283,6 +286,7 @@ pub async fn teams_keys_and_secrets_are_changed_with_a_line(store: &impl Whole) 
     assert!(is_taken(&change(store, make(1)).await));
     let team = store.team_of(uid(50)).await.unwrap();
     assert_eq!(roles(store, team.id).await, [(uid(1), Role::Owner)]);
+    assert_eq!(lines(store, Scope::Team(team.id)).await[0], line(Action::Rename, Some(team.id), T), "its own");
     let rotate = Change::RotateSecret { team: team.id, sealed: vec![2], old_until: T };
     change(store, rotate).await.unwrap();
     let rotated = store.team(team.id).await.unwrap();

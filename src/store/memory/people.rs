@@ -34,14 +34,20 @@ struct Membership {
 }
 
 impl Shelf {
-    fn change(&mut self, change: Change, now: Timestamp) -> Result<(), StoreError> {
+    /// Makes a change; answers the team that it made, if it made one.
+    fn change(&mut self, change: Change, now: Timestamp) -> Result<Option<TeamId>, StoreError> {
+        let Change::CreateTeam { team, seal, owner } = change else {
+            return self.change_other(change, now).map(|()| None);
+        };
+        owner.map_or(Ok(()), |owner| self.people.account(|account| account.uid == owner).map(drop))?;
+        let made = self.create_team(team, &seal, now)?.id;
+        owner.map_or(Ok(()), |owner| self.add_member(made, owner, Role::Owner, now))?;
+        Ok(Some(made))
+    }
+
+    fn change_other(&mut self, change: Change, now: Timestamp) -> Result<(), StoreError> {
         match change {
             Change::SetUp { link, account, session } => self.set_up(link, account, session, now),
-            Change::CreateTeam { team, seal, owner } => {
-                owner.map_or(Ok(()), |owner| self.people.account(|account| account.uid == owner).map(drop))?;
-                let made = self.create_team(team, &seal, now)?;
-                owner.map_or(Ok(()), |owner| self.add_member(made.id, owner, Role::Owner, now))
-            }
             Change::LimitTeam { team, limit } => self.change_team(team, |team| team.rate_limit = limit).map(drop),
             Change::CreateKey(key) => self.create_key(key),
             Change::RevokeKey(uid) => self.revoke_key(uid, now).map(drop),
@@ -83,7 +89,8 @@ impl Shelf {
         let invitation = self.people.invitation(hash, now)?.clone();
         match joining {
             Joining::Known(uid) => self.add_member(invitation.team, uid, invitation.role, now)?,
-            Joining::New(account, session) => {
+            Joining::New(newcomer) => {
+                let (account, session) = *newcomer;
                 let uid = account.uid;
                 self.people.add_account(account)?;
                 self.people.sessions.push(session);
@@ -241,7 +248,9 @@ impl People {
             .filter(|(_, line)| line.at < lines_before)
             .map(|(number, _)| *number)
             .collect();
-        old.iter().for_each(|number| drop(self.lines.remove(number)));
+        for number in &old {
+            self.lines.remove(number);
+        }
         before - count(self)
     }
 }
@@ -254,8 +263,8 @@ fn found(is: bool) -> Result<(), StoreError> {
 impl Directory for Memory {
     async fn change(&self, change: Change, line: Line) -> Result<(), StoreError> {
         self.write(|shelf| {
-            shelf.change(change, line.at)?;
-            shelf.people.write(line);
+            let made = shelf.change(change, line.at)?;
+            shelf.people.write(Line { team: made.or(line.team), ..line });
             Ok(())
         })
     }

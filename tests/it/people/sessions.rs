@@ -45,7 +45,7 @@ async fn a_session_ends_when_it_is_not_used_and_in_any_case() {
         service.clock.advance(50 * 60);
         ada.get(&service, "/account").await.expect(200);
         // That it was used is written down beside the answer, and believed for a second.
-        tokio::time::sleep(std::time::Duration::from_millis(1000)).await;
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     }
     idle.get(&service, "/account").await.expect(303);
     service.clock.advance(31 * 60);

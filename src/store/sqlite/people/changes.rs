@@ -11,7 +11,20 @@ use crate::task::{TeamId, Timestamp};
 /// Under which name the setup link is kept: 32 bytes of hash, 8 bytes of time.
 const SETUP_LINK: &str = "setup link";
 
-pub(super) fn apply(db: &Connection, change: &Change, now: Timestamp) -> Result<(), StoreError> {
+/// Makes a change; answers the team that it made, if it made one.
+pub(super) fn apply(db: &Connection, change: &Change, now: Timestamp) -> Result<Option<TeamId>, StoreError> {
+    match change {
+        Change::CreateTeam { team, seal, owner } => {
+            owner.map_or(Ok(()), |owner| read::account(db, owner).map(drop))?;
+            let made = queries::create_team(db, team, seal, now)?.id;
+            owner.map_or(Ok(()), |owner| add_member(db, made, owner, Role::Owner, now))?;
+            Ok(Some(made))
+        }
+        other => apply_other(db, other, now).map(|()| None),
+    }
+}
+
+fn apply_other(db: &Connection, change: &Change, now: Timestamp) -> Result<(), StoreError> {
     match change {
         Change::SetUp { link, account, session } => set_up(db, link, account, session, now),
         Change::SignIn(session) => open_session(db, session),
@@ -44,11 +57,7 @@ pub(super) fn apply(db: &Connection, change: &Change, now: Timestamp) -> Result<
             changed(db, "DELETE FROM invitation WHERE team = ?1 AND uid = ?2", params![team.0, uid])
         }
         Change::Accept { invitation, joining } => accept(db, invitation, joining, now),
-        Change::CreateTeam { team, seal, owner } => {
-            owner.map_or(Ok(()), |owner| read::account(db, owner).map(drop))?;
-            let made = queries::create_team(db, team, seal, now)?;
-            owner.map_or(Ok(()), |owner| add_member(db, made.id, owner, Role::Owner, now))
-        }
+        Change::CreateTeam { .. } => unreachable!("that makes a team"),
         Change::LimitTeam { team, limit } => queries::set_rate_limit(db, *team, *limit).map(drop),
         Change::CreateKey(key) => queries::create_key(db, key),
         Change::RevokeKey(uid) => queries::revoke_key(db, *uid, now).map(drop),
@@ -114,10 +123,8 @@ fn link(db: &Connection, account: Uuid, identity: &Identity) -> Result<(), Store
 
 fn must_be_free(db: &Connection, identity: &Identity) -> Result<(), StoreError> {
     let sql = "SELECT 1 FROM identity WHERE issuer = ?1 AND subject = ?2";
-    match exists(db, sql, [&identity.issuer, &identity.subject])? {
-        true => Err(StoreError::Taken),
-        false => Ok(()),
-    }
+    let is_taken = exists(db, sql, [&identity.issuer, &identity.subject])?;
+    if is_taken { Err(StoreError::Taken) } else { Ok(()) }
 }
 
 fn open_session(db: &Connection, session: &Session) -> Result<(), StoreError> {
@@ -187,15 +194,15 @@ fn accept(db: &Connection, hash: &[u8; 32], joining: &Joining, now: Timestamp) -
     let uid = match joining {
         Joining::Known(uid) if is_member(db, invitation.team, *uid)? => return Err(StoreError::Taken),
         Joining::Known(uid) => *uid,
-        Joining::New(account, _) => {
-            add_account(db, account)?;
-            account.uid
+        Joining::New(newcomer) => {
+            add_account(db, &newcomer.0)?;
+            newcomer.0.uid
         }
     };
     add_member(db, invitation.team, uid, invitation.role, now)?;
     changed(db, "DELETE FROM invitation WHERE uid = ?1", [invitation.uid])?;
     match joining {
-        Joining::New(_, session) => open_session(db, session),
+        Joining::New(newcomer) => open_session(db, &newcomer.1),
         Joining::Known(_) => Ok(()),
     }
 }

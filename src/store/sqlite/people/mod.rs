@@ -19,8 +19,8 @@ impl Directory for Sqlite {
     async fn change(&self, change: Change, line: Line) -> Result<(), StoreError> {
         self.writer
             .run(move |writer| {
-                changes::apply(&writer.db, &change, line.at)?;
-                audit::write(&writer.db, &line)
+                let made = changes::apply(&writer.db, &change, line.at)?;
+                audit::write(&writer.db, &Line { team: made.or(line.team), ..line.clone() })
             })
             .await
     }
