@@ -1,6 +1,6 @@
 //! The embedded store compared with the reference model: the same random commands, the same answers.
 //!
-//! A failing seed is named in the panic; run that one alone with `DIFFERENTIAL_SEED=<seed>`.
+//! A failing seed is named in the panic; run that one alone with `ASYNCQUEUE_TEST_SEED=<seed>`.
 
 #[path = "support/scratch.rs"]
 mod scratch;
@@ -162,6 +162,7 @@ impl Pair {
             on_complete_max_retries: self.dice.small(3).into(),
             metadata: Vec::new(),
             retry_of: self.dice.pick(&self.ids),
+            depth: u32::from(n % 2),
             follow: Follow { provider: self.dice.one_in(3).then(|| "fal".to_owned()), ..Follow::default() },
         }
     }
@@ -380,6 +381,7 @@ impl Pair {
             status: self.dice.one_in(2).then(|| self.dice.pick(&Status::ALL).unwrap()),
             limit: 1 + u32::from(self.dice.small(20)),
             offset: self.dice.below(30),
+            room: self.dice.below(30),
         };
         let _ = both!(self, list(query));
         if let Some(id) = self.recent() {
@@ -405,7 +407,7 @@ impl Pair {
         }
         for team in 1..=i64::try_from(TEAMS).unwrap() {
             for status in std::iter::once(None).chain(Status::ALL.map(Some)) {
-                let query = ListQuery { team: TeamId(team), status, limit: 100_000, offset: 0 };
+                let query = ListQuery { team: TeamId(team), status, limit: 100_000, offset: 0, room: u64::MAX };
                 let _ = both!(self, list(query));
             }
         }
@@ -429,7 +431,7 @@ async fn compare(seed: u64, step: &std::sync::atomic::AtomicU32) {
 
 #[test]
 fn the_embedded_store_answers_as_the_model_does() {
-    let chosen = std::env::var("DIFFERENTIAL_SEED").ok().map(|seed| seed.parse().expect("a seed is a number"));
+    let chosen = std::env::var("ASYNCQUEUE_TEST_SEED").ok().map(|seed| seed.parse().expect("a seed is a number"));
     let seeds: Vec<u64> = chosen.map_or_else(|| SEEDS.collect(), |seed| vec![seed]);
     let run = |seed| {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -437,7 +439,7 @@ fn the_embedded_store_answers_as_the_model_does() {
         let work = std::panic::AssertUnwindSafe(|| runtime.block_on(compare(seed, &step)));
         let compared = std::panic::catch_unwind(work);
         let step = step.into_inner();
-        assert!(compared.is_ok(), "seed {seed} failed at step {step}; run it alone with DIFFERENTIAL_SEED={seed}");
+        assert!(compared.is_ok(), "seed {seed} failed at step {step}; run it alone with ASYNCQUEUE_TEST_SEED={seed}");
     };
     std::thread::scope(|scope| {
         for seed in seeds {

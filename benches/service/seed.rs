@@ -135,6 +135,7 @@ fn waiting(id: TaskId, team: TeamId, now: Timestamp, key_number: u32, follow: Fo
         on_complete_max_retries: 5,
         metadata: Vec::new(),
         retry_of: None,
+        depth: 0,
         follow,
     };
     NewTask { task, request, host: HostId(1), key_number, idempotency: None }

@@ -8,10 +8,12 @@ mod create;
 mod endpoints;
 mod fields;
 mod front;
+mod list;
 mod operation;
 mod people;
 mod problem;
 mod providers;
+mod room;
 mod ruled;
 mod signals;
 mod signature;
@@ -48,6 +50,7 @@ use crate::vault::Vault;
 use crate::waiters::Waiters;
 pub use front::Front;
 use problem::Problem;
+pub use room::Room;
 
 /// Everything that handlers work with.
 pub struct Api {
@@ -85,6 +88,8 @@ pub struct Api {
     pub signal_log: SlidingLog,
     /// The limit on requests per team.
     pub team_window: TeamWindow,
+    /// What large answers may take of the memory.
+    pub room: Room,
     /// Creations with an idempotency key that are under way.
     pub creating: Mutex<HashSet<(TeamId, [u8; 32])>>,
     /// Is told of cancelled tasks whose provider may be told too.
@@ -121,7 +126,7 @@ type Shared = Arc<Api>;
 /// The service's routes and the dashboard's, behind one front.
 pub fn service(api: Arc<Api>, pages: Option<Router>) -> Front {
     let routes = Router::new()
-        .route("/v1/tasks", get(tasks::list).post(create::create))
+        .route("/v1/tasks", get(list::list).post(create::create))
         .route("/v1/tasks/{id}", get(tasks::read).delete(tasks::delete))
         .route("/v1/tasks/{id}/cancel", post(tasks::cancel))
         .route("/v1/tasks/{id}/events", get(tasks::events))

@@ -11,10 +11,10 @@ use tokio::time::Instant;
 use super::answer::json;
 use super::auth::Caller;
 use super::problem::Problem;
-use super::view::{Envelope, EventsView, ListView, Pagination, TaskView};
+use super::view::{Envelope, EventsView, TaskView};
 use super::{Api, Shared};
-use crate::store::{ListQuery, StoreError, TaskRecord, Team};
-use crate::task::{Event, Status, Task, TaskId};
+use crate::store::{StoreError, TaskRecord, Team};
+use crate::task::{Event, Task, TaskId};
 
 /// The longest a request is held.
 const WAIT_MAX: u64 = 25;
@@ -51,21 +51,6 @@ async fn hold(api: &Arc<Api>, team: &Team, id: TaskId, wait: Duration) -> Result
         }
     }
     Ok(())
-}
-
-/// A page of the team's tasks.
-pub async fn list(
-    State(api): State<Shared>,
-    Extension(Caller(team)): Extension<Caller>,
-    uri: Uri,
-) -> Result<Response, Problem> {
-    let query = list_query(&uri, &team)?;
-    let (records, total) = api.store.list(query).await?;
-    let shown = query.offset + records.len() as u64;
-    let pagination =
-        Pagination { total, limit: query.limit, offset: query.offset, has_more: !records.is_empty() && shown < total };
-    let tasks = records.iter().map(|record| TaskView::of(record, team.uid)).collect();
-    Ok(json(StatusCode::OK, &ListView { tasks, pagination }))
 }
 
 /// Everything a task went through.
@@ -179,51 +164,14 @@ fn wait(uri: &Uri) -> Result<Duration, Problem> {
     Ok(Duration::from_secs(seconds.min(WAIT_MAX)))
 }
 
-fn list_query(uri: &Uri, team: &Team) -> Result<ListQuery, Problem> {
-    let mut query = ListQuery { team: team.id, status: None, limit: 20, offset: 0 };
-    let mut seen = Vec::new();
-    for (name, value) in parameters(uri) {
-        if seen.contains(&name) {
-            return Err(Problem::bad_request(format!("Duplicate parameter: {}", shown(&name))));
-        }
-        match name.as_str() {
-            "status" => query.status = Some(status(&value)?),
-            "limit" => query.limit = limit(&value)?,
-            "offset" => query.offset = offset(&value)?,
-            _ => continue,
-        }
-        seen.push(name);
-    }
-    Ok(query)
-}
-
-fn shown(text: &str) -> String {
-    text.chars().take(100).collect()
-}
-
-fn status(text: &str) -> Result<Status, Problem> {
-    let names = Status::ALL.map(Status::name).join(", ");
-    Status::from_name(text).ok_or_else(|| Problem::bad_request(format!("status must be one of {names}")))
-}
-
-fn limit(text: &str) -> Result<u32, Problem> {
-    let wanted = digits(text).filter(|limit| (1..=100).contains(limit)).and_then(|limit| u32::try_from(limit).ok());
-    wanted.ok_or_else(|| Problem::bad_request("limit must be an integer from 1 to 100"))
-}
-
-fn offset(text: &str) -> Result<u64, Problem> {
-    const MOST: u64 = 1_000_000_000;
-    let wanted = digits(text).filter(|offset| *offset <= MOST);
-    wanted.ok_or_else(|| Problem::bad_request(format!("offset must be an integer from 0 to {MOST}")))
-}
-
 /// A number in plain decimal digits, nothing else.
-fn digits(text: &str) -> Option<u64> {
+pub fn digits(text: &str) -> Option<u64> {
     let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     plain.then(|| text.parse().unwrap_or(u64::MAX))
 }
 
-fn parameters(uri: &Uri) -> Vec<(String, String)> {
+/// The parameters of a query, decoded.
+pub fn parameters(uri: &Uri) -> Vec<(String, String)> {
     let query = uri.query().unwrap_or_default();
     url::form_urlencoded::parse(query.as_bytes()).into_owned().collect()
 }

@@ -38,8 +38,15 @@ struct RequestHead {
     metadata: Vec<(String, String)>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     retry_of: Option<uuid::Uuid>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    depth: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     follow: Option<StoredFollow>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's own form")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 #[derive(Serialize, Deserialize)]
@@ -142,6 +149,7 @@ pub(super) fn write_request(request: &Request) -> Written {
         on_complete_max_retries: request.on_complete_max_retries,
         metadata: request.metadata.clone(),
         retry_of: request.retry_of.map(|id| id.0),
+        depth: request.depth,
         follow: store_follow(&request.follow),
     };
     let body = request.body.as_ref().map(|body| Bytes::copy_from_slice(body.as_bytes()));
@@ -165,6 +173,7 @@ pub(super) fn read_request(head: &str, body: Option<Vec<u8>>) -> Result<Request,
         on_complete_max_retries: head.on_complete_max_retries,
         metadata: head.metadata,
         retry_of: head.retry_of.map(TaskId),
+        depth: head.depth,
         follow: load_follow(head.follow),
     })
 }

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use self::shelf::Shelf;
 use super::{
     ApiKey, Capacity, Claimed, ClaimedDelivery, ClaimedPoll, Counts, Created, Endpoint, EventRecord, ListQuery,
-    NewTask, NewTeam, Observer, Seal, Store, StoreError, Stray, Sweep, TaskRecord, Team, Token,
+    NewTask, NewTeam, Observer, Page, Seal, Store, StoreError, Stray, Sweep, TaskRecord, Team, Token,
 };
 use crate::task::{Delivery, DeliveryOutcome, Event, Job, Payload, Task, TaskId, TeamId, Timestamp};
 
@@ -222,7 +222,7 @@ impl Store for Memory {
         self.read_with(|shelf| Ok(shelf.row(id)?.record.clone()))
     }
 
-    async fn list(&self, query: ListQuery) -> Result<(Vec<TaskRecord>, u64), StoreError> {
+    async fn list(&self, query: ListQuery) -> Result<Page, StoreError> {
         self.read_with(|shelf| Ok(shelf.list(query)))
     }
 

@@ -376,8 +376,8 @@ pub trait Store: Send + Sync + 'static {
     /// The task with all that belongs to it.
     async fn read(&self, id: TaskId) -> Result<TaskRecord, StoreError>;
 
-    /// A page of a team's tasks, newest first, and how many there are in all.
-    async fn list(&self, query: ListQuery) -> Result<(Vec<TaskRecord>, u64), StoreError>;
+    /// A page of a team's tasks, newest first: whole as long as there is room, and from there on by name.
+    async fn list(&self, query: ListQuery) -> Result<Page, StoreError>;
 
     /// Everything a task went through, oldest first.
     async fn events(&self, id: TaskId) -> Result<Vec<EventRecord>, StoreError>;
@@ -445,6 +445,17 @@ pub struct Sweep {
     pub not_before: Timestamp,
 }
 
+/// A page of tasks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// The first tasks, as many as there was room for.
+    pub records: Vec<TaskRecord>,
+    /// The others, each with the bytes of its bodies: to be read one at a time.
+    pub rest: Vec<(TaskId, u64)>,
+    /// How many tasks there are in all.
+    pub total: u64,
+}
+
 /// Which page of which tasks.
 #[derive(Clone, Copy, Debug)]
 pub struct ListQuery {
@@ -456,4 +467,21 @@ pub struct ListQuery {
     pub limit: u32,
     /// After this many.
     pub offset: u64,
+    /// So many bytes of bodies (requests', results', progress) are read at once.
+    pub room: u64,
+}
+
+impl Page {
+    /// The first of these tasks, with the bytes of their bodies, that fit into `room`; and the others.
+    fn split<T>(tasks: Vec<(T, u64)>, mut room: u64) -> (Vec<T>, Vec<(T, u64)>) {
+        let fits = |(_, bytes): &&(T, u64)| {
+            let left = room.checked_sub(*bytes);
+            room = left.unwrap_or_default();
+            left.is_some()
+        };
+        let fitting = tasks.iter().take_while(fits).count();
+        let mut tasks = tasks;
+        let rest = tasks.split_off(fitting);
+        (tasks.into_iter().map(|(task, _)| task).collect(), rest)
+    }
 }

@@ -18,7 +18,7 @@ pub use backoff::Backoff;
 pub use delivery::{Delivery, DeliveryOutcome, DeliveryStatus};
 pub use event::{Answer, CallbackVerdict, EarlyCallbacks, Entry, Event};
 pub use id::{TaskId, TeamId};
-pub use model::{Method, Payload, Policy, Request, Task, Then};
+pub use model::{Late, Method, Payload, Policy, Request, Task, Then};
 pub use poll::{Follow, Job, PollPolicy, PollVerdict, Polling, REFUSALS_MAX, mark};
 pub use state::{EndedBy, State, Status};
 pub use step::{Keep, Refusal, Step, Why, step};

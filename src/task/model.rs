@@ -34,6 +34,18 @@ pub struct Policy {
     pub completion: bool,
 }
 
+/// What is in the one place that a task has for the body of a late callback.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Late {
+    /// Nothing.
+    #[default]
+    None,
+    /// News that the job went on, or what no rule knew.
+    News,
+    /// How the job ended.
+    End,
+}
+
 /// The changing part of a task: all that a transition reads or writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Task {
@@ -57,8 +69,8 @@ pub struct Task {
     pub started_at: Option<Timestamp>,
     /// Whether an interim callback proved that the provider took the job, so that a retry would pay twice.
     pub accepted: bool,
-    /// Whether the body of a late callback was already kept; one per task is.
-    pub late_kept: bool,
+    /// What is in the one place for a late callback's body.
+    pub late: Late,
     /// Where its polling stands.
     pub polling: Polling,
     /// Why it failed, in words for people.
@@ -90,7 +102,7 @@ impl Task {
             retry_count: 0,
             started_at: None,
             accepted: false,
-            late_kept: false,
+            late: Late::None,
             polling: Polling::default(),
             error: None,
         }
@@ -167,6 +179,8 @@ pub struct Request {
     pub metadata: Vec<(String, String)>,
     /// The task that this one repeats.
     pub retry_of: Option<TaskId>,
+    /// How many tasks, each created by the call of the one before, led to this one.
+    pub depth: u32,
     /// What is followed after the call.
     pub follow: Follow,
 }

@@ -1,8 +1,8 @@
 //! The one function that changes a task.
 
 use super::{
-    Answer, CallbackVerdict, EarlyCallbacks, EndedBy, Entry, Event, Job, PollVerdict, Polling, REFUSALS_MAX, State,
-    Status, Task, Then, Timestamp, mark,
+    Answer, CallbackVerdict, EarlyCallbacks, EndedBy, Entry, Event, Job, Late, PollVerdict, Polling, REFUSALS_MAX,
+    State, Status, Task, Then, Timestamp, mark,
 };
 
 /// What becomes of the payload that came with an event.
@@ -54,8 +54,8 @@ pub struct Refusal {
     pub status: Status,
     /// Why.
     pub why: Why,
-    /// Whether the event's payload should be kept as a late callback.
-    pub keep_late: bool,
+    /// What the event's payload is worth as a late callback; with `Late::None` it is not kept.
+    pub keep_late: Late,
 }
 
 /// A target's wish for a later retry (`Retry-After`) is obeyed up to an hour.
@@ -171,8 +171,7 @@ fn callback(task: &Task, verdict: &CallbackVerdict, early: EarlyCallbacks, now: 
         State::Processing { .. } | State::Pending { .. } | State::Delayed { .. }
             if early == EarlyCallbacks::Accept && task.attempt > 0 => {}
         State::Done { by, .. } => {
-            // There is one place for a late body, and news that a job goes on are not what anybody will dig for.
-            let keep_late = !task.late_kept && *verdict != CallbackVerdict::Interim;
+            let keep_late = task.late.taking(verdict);
             return Err(Refusal { keep_late, ..Refusal::after_end(task, by, EndedBy::Callback) });
         }
         _ => return Err(Refusal::of(task, Why::Conflict)),
@@ -434,9 +433,22 @@ impl Step {
     }
 }
 
+impl Late {
+    /// What the place is to hold after a late callback with this verdict; `None` if it stays as it is. There is one
+    /// place. News, or what no rule knew, may be all that there is of a paid job, so they are kept; and they make room
+    /// for the end.
+    fn taking(self, verdict: &CallbackVerdict) -> Self {
+        match (self, verdict) {
+            (Self::None, CallbackVerdict::Interim) => Self::News,
+            (Self::None | Self::News, CallbackVerdict::Done | CallbackVerdict::Failed(_)) => Self::End,
+            _ => Self::None,
+        }
+    }
+}
+
 impl Refusal {
     fn of(task: &Task, why: Why) -> Self {
-        Self { status: task.status(), why, keep_late: false }
+        Self { status: task.status(), why, keep_late: Late::None }
     }
 
     /// Ended by the same credential or by time: it is gone. Ended by anything else: the caller learns the state.

@@ -5,12 +5,13 @@ use super::*;
 use crate::store::ListQuery;
 
 async fn page(store: &dyn Store, query: ListQuery) -> (Vec<TaskId>, u64) {
-    let (records, total) = store.list(query).await.unwrap();
-    (records.into_iter().map(|record| record.task.id).collect(), total)
+    let page = store.list(query).await.unwrap();
+    assert_eq!(page.rest, []);
+    (page.records.into_iter().map(|record| record.task.id).collect(), page.total)
 }
 
 fn all(team: TeamId) -> ListQuery {
-    ListQuery { team, status: None, limit: 100, offset: 0 }
+    ListQuery { team, status: None, limit: 100, offset: 0, room: u64::MAX }
 }
 
 pub async fn a_list_is_newest_first_in_pages_with_a_total(store: &dyn Store) {
@@ -25,8 +26,36 @@ pub async fn a_list_is_newest_first_in_pages_with_a_total(store: &dyn Store) {
     for beyond in [5, 1000, u64::MAX] {
         assert_eq!(page(store, at(beyond)).await, (vec![], 5), "{beyond}");
     }
-    let (records, _) = store.list(at(0)).await.unwrap();
-    assert_eq!(records[0], store.read(id(4)).await.unwrap());
+    let page = store.list(at(0)).await.unwrap();
+    assert_eq!(page.records[0], store.read(id(4)).await.unwrap());
+}
+
+pub async fn what_a_page_has_no_room_for_is_named(store: &dyn Store) {
+    let team = team(store, "a").await;
+    for n in 0..4 {
+        let mut new = new(team, n);
+        // The last one to come is shown first.
+        new.request.body = Some("x".repeat(if n == 1 { 500 } else { 100 }));
+        store.create(new).await.unwrap();
+    }
+    claim(store, 4).await;
+    let done = callback(CallbackVerdict::Done);
+    store.transition(id(3), done, told("yyyyy"), T).await.unwrap();
+    store.transition(id(2), callback(CallbackVerdict::Interim), told("zz"), T).await.unwrap();
+    for (room, whole, rest) in [
+        (u64::MAX, vec![3, 2, 1, 0], vec![]),
+        (207, vec![3, 2], vec![(1, 500), (0, 100)]),
+        (206, vec![3], vec![(2, 102), (1, 500), (0, 100)]),
+        (0, vec![], vec![(3, 105), (2, 102), (1, 500), (0, 100)]),
+    ] {
+        let page = store.list(ListQuery { room, ..all(team) }).await.unwrap();
+        assert_eq!(
+            page.records.iter().map(|record| record.task.id).collect::<Vec<_>>(),
+            whole.into_iter().map(id).collect::<Vec<_>>()
+        );
+        let rest: Vec<_> = rest.into_iter().map(|(n, bytes)| (id(n), bytes)).collect();
+        assert_eq!((page.rest, page.total), (rest, 4), "{room}");
+    }
 }
 
 pub async fn a_list_can_be_narrowed_to_any_status(store: &dyn Store) {

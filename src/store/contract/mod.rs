@@ -60,6 +60,7 @@ macro_rules! store_contract {
             an_answer_is_kept_until_a_signal_makes_it_the_result,
             the_latest_progress_is_kept,
             a_late_callback_is_kept_once,
+            late_news_are_kept_until_the_end_comes,
             a_late_callback_over_a_mebibyte_is_not_kept,
             events_are_told_in_order,
             a_repeated_creation_answers_the_first,
@@ -72,6 +73,7 @@ macro_rules! store_contract {
             retention_removes_the_oldest_in_small_steps,
             retention_waits_for_a_webhook,
             a_list_is_newest_first_in_pages_with_a_total,
+            what_a_page_has_no_room_for_is_named,
             a_list_can_be_narrowed_to_any_status,
             a_list_shows_one_teams_tasks_only,
             the_counts_kept_are_the_tasks_counted,
@@ -184,6 +186,7 @@ fn request(n: u16) -> Request {
         on_complete_max_retries: 1,
         metadata: vec![("order".to_owned(), n.to_string())],
         retry_of: None,
+        depth: u32::from(n % 3),
         follow: Follow::default(),
     }
 }

@@ -111,6 +111,30 @@ pub async fn a_late_callback_is_kept_once(store: &dyn Store) {
     assert_eq!((record.task.status(), record.result), (Status::Cancelled, None));
 }
 
+pub async fn late_news_are_kept_until_the_end_comes(store: &dyn Store) {
+    let team = team(store, "a").await;
+    let id = waiting(store, team, 1).await;
+    store.transition(id, Event::Cancel, None, T).await.unwrap();
+    let said = [
+        (CallbackVerdict::Interim, "50 %", "50 %"),
+        (CallbackVerdict::Interim, "60 %", "50 %"),
+        (CallbackVerdict::Failed("no credit".to_owned()), "the end", "the end"),
+        (CallbackVerdict::Done, "another", "the end"),
+        (CallbackVerdict::Interim, "70 %", "the end"),
+    ];
+    for (seconds, (verdict, text, kept)) in (1..).zip(said) {
+        let late = store.transition(id, callback(verdict), told(text), T.plus_millis(seconds * 1000)).await;
+        assert_eq!(why(late), Why::Conflict);
+        let events = store.events(id).await.unwrap();
+        let late: Vec<_> = events.iter().filter(|event| event.entry == Entry::CallbackLate).collect();
+        assert_eq!(late.iter().map(|event| event.body.as_deref()).collect::<Vec<_>>(), [Some(kept.as_bytes())]);
+        // What was there before, and the one late line after it.
+        assert_eq!(events.last(), late.last().copied());
+        assert!(events.iter().any(|event| event.entry.name() == "cancelled"), "{events:?}");
+    }
+    store.delete(id).await.unwrap();
+}
+
 pub async fn a_late_callback_over_a_mebibyte_is_not_kept(store: &dyn Store) {
     let team = team(store, "a").await;
     let id = completed(store, team, 1, T).await;

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::store::{
     ApiKey, Capacity, Claimed, ClaimedDelivery, Counts, Created, Effects, Endpoint, EventRecord, HostId,
-    IDEMPOTENCY_MS, Idempotency, LATE_BODY_MAX, ListQuery, NewTask, NewTeam, Seal, StoreError, Stray, Sweep,
+    IDEMPOTENCY_MS, Idempotency, LATE_BODY_MAX, ListQuery, NewTask, NewTeam, Page, Seal, StoreError, Stray, Sweep,
     TaskRecord, Team, Token,
 };
 use crate::task::{
-    self, Delivery, DeliveryOutcome, DeliveryStatus, Entry, Event, Job, Keep, Payload, Refusal, State, Status, Step,
-    Task, TaskId, TeamId, Timestamp, Why,
+    self, Delivery, DeliveryOutcome, DeliveryStatus, Entry, Event, Job, Keep, Late, Payload, Refusal, State, Status,
+    Step, Task, TaskId, TeamId, Timestamp, Why,
 };
 
 /// A task with all that belongs to it.
@@ -125,11 +125,11 @@ impl Shelf {
         match task::step(&self.row(id)?.record.task, event, now) {
             Ok(step) => self.apply(step, payload, now),
             Err(refusal) => {
-                if let Some(payload) =
-                    payload.filter(|payload| refusal.keep_late && payload.body.len() <= LATE_BODY_MAX)
-                {
+                let wanted = refusal.keep_late != Late::None;
+                if let Some(payload) = payload.filter(|payload| wanted && payload.body.len() <= LATE_BODY_MAX) {
                     let row = self.row_mut(id)?;
-                    row.record.task.late_kept = true;
+                    row.record.task.late = refusal.keep_late;
+                    row.events.retain(|event| event.entry != Entry::CallbackLate);
                     row.events.push(EventRecord { at: now, entry: Entry::CallbackLate, body: Some(payload.body) });
                 }
                 Err(refusal.into())
@@ -336,13 +336,18 @@ impl Shelf {
         self.outbox().first().map(|(at, _)| *at)
     }
 
-    pub fn list(&self, query: ListQuery) -> (Vec<TaskRecord>, u64) {
+    pub fn list(&self, query: ListQuery) -> Page {
         let fits = |task: &Task| task.team == query.team && query.status.is_none_or(|status| task.status() == status);
         let all: Vec<_> = self.rows.values().rev().filter(|row| fits(&row.record.task)).collect();
         let total = all.len() as u64;
         let offset = usize::try_from(query.offset).unwrap_or(usize::MAX);
         let page = all.into_iter().skip(offset).take(query.limit as usize);
-        (page.map(|row| row.record.clone()).collect(), total)
+        let (whole, rest) = Page::split(page.map(|row| (row, bytes_of(&row.record))).collect(), query.room);
+        Page {
+            records: whole.into_iter().map(|row| row.record.clone()).collect(),
+            rest: rest.into_iter().map(|(row, bytes)| (row.record.task.id, bytes)).collect(),
+            total,
+        }
     }
 
     pub fn delete(&mut self, id: TaskId) -> Result<(), StoreError> {
@@ -425,5 +430,11 @@ fn must_be_final(task: &Task) -> Result<(), StoreError> {
     if task.status().is_final() {
         return Ok(());
     }
-    Err(Refusal { status: task.status(), why: Why::Conflict, keep_late: false }.into())
+    Err(Refusal { status: task.status(), why: Why::Conflict, keep_late: Late::None }.into())
+}
+
+fn bytes_of(record: &TaskRecord) -> u64 {
+    let payload = |payload: &Option<Payload>| payload.as_ref().map_or(0, |payload| payload.body.len());
+    let request = record.request.body.as_ref().map_or(0, String::len);
+    (request + payload(&record.result) + payload(&record.progress)) as u64
 }

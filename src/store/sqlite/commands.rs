@@ -10,7 +10,7 @@ use crate::store::{
     Capacity, Claimed, ClaimedDelivery, Created, IDEMPOTENCY_MS, Idempotency, LATE_BODY_MAX, NewTask, StoreError, Sweep,
 };
 use crate::task::{
-    self, Delivery, DeliveryOutcome, DeliveryStatus, Entry, Event, Payload, Refusal, State, Task, TaskId, TeamId,
+    self, Delivery, DeliveryOutcome, DeliveryStatus, Entry, Event, Late, Payload, Refusal, State, Task, TaskId, TeamId,
     Timestamp, Why,
 };
 
@@ -116,7 +116,7 @@ impl Writer {
         }
     }
 
-    /// A callback that came too late is refused, but the work that it tells of was paid for: its body is kept, once.
+    /// A callback that came too late is refused, but the work that it tells of was paid for: one body is kept.
     fn keep_late(
         &mut self,
         mut row: Row,
@@ -124,12 +124,27 @@ impl Writer {
         payload: Option<&Payload>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let Some(payload) = payload.filter(|payload| refusal.keep_late && payload.body.len() <= LATE_BODY_MAX) else {
+        let wanted = refusal.keep_late != Late::None;
+        let Some(payload) = payload.filter(|payload| wanted && payload.body.len() <= LATE_BODY_MAX) else {
             return Ok(());
         };
+        if row.task.late != Late::None {
+            self.forget_late(row.head)?;
+        }
         row.head = self.append(Some(row.head), &[Entry::CallbackLate], Some(encoding::write_payload(payload)), now)?;
-        row.task.late_kept = true;
+        row.task.late = refusal.keep_late;
         row::update(&self.db, &row).map_err(failed)
+    }
+
+    /// Empties the place of a late body; its journal row stays a link of the chain.
+    fn forget_late(&self, head: i64) -> Result<(), StoreError> {
+        let sql = "WITH RECURSIVE chain (id) AS (VALUES (?1) UNION ALL \
+                   SELECT prev FROM journal JOIN chain USING (id) WHERE prev IS NOT NULL) \
+                   UPDATE journal SET events = NULL, head = NULL, body = NULL \
+                   WHERE id IN chain AND events = ?2";
+        let late = encoding::write_entries(&[Entry::CallbackLate]);
+        self.db.prepare_cached(sql).and_then(|mut update| update.execute(params![head, late])).map_err(failed)?;
+        Ok(())
     }
 
     pub(super) fn claim(
@@ -362,5 +377,5 @@ fn out_of_step(key: i64) -> StoreError {
 }
 
 fn not_final(task: &Task) -> StoreError {
-    Refusal { status: task.status(), why: Why::Conflict, keep_late: false }.into()
+    Refusal { status: task.status(), why: Why::Conflict, keep_late: Late::None }.into()
 }

@@ -25,7 +25,7 @@ use rusqlite::{ErrorCode, ffi};
 
 use super::{
     ApiKey, Capacity, Claimed, ClaimedDelivery, ClaimedPoll, Counts, Created, Endpoint, EventRecord, ListQuery,
-    NewTask, NewTeam, Observer, Seal, Store, StoreError, Stray, Sweep, TaskRecord, Team, Token,
+    NewTask, NewTeam, Observer, Page, Seal, Store, StoreError, Stray, Sweep, TaskRecord, Team, Token,
 };
 use crate::task::{Delivery, DeliveryOutcome, Event, Job, Payload, Task, TaskId, TeamId, Timestamp};
 
@@ -235,7 +235,7 @@ impl Store for Sqlite {
         self.readers.run(move |db| queries::read(db, id)).await
     }
 
-    async fn list(&self, query: ListQuery) -> Result<(Vec<TaskRecord>, u64), StoreError> {
+    async fn list(&self, query: ListQuery) -> Result<Page, StoreError> {
         self.readers.run(move |db| queries::list(db, query)).await
     }
 

@@ -4,7 +4,9 @@ use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
 use super::failed;
 use super::row::{self, Row};
-use crate::store::{ApiKey, Counts, EventRecord, ListQuery, NewTeam, Seal, StoreError, TaskRecord, Team, encoding};
+use crate::store::{
+    ApiKey, Counts, EventRecord, ListQuery, NewTeam, Page, Seal, StoreError, TaskRecord, Team, encoding,
+};
 use crate::task::{Entry, Payload, Request, Status, Task, TaskId, TeamId, Timestamp};
 
 pub(super) fn meta(db: &Connection, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
@@ -80,21 +82,35 @@ fn written(db: &Connection, id: i64) -> Result<(String, Option<Vec<u8>>), StoreE
     select.query_row([id], |row| Ok((row.get(0)?, row.get(1)?))).map_err(failed)
 }
 
-pub(super) fn list(db: &Connection, query: ListQuery) -> Result<(Vec<TaskRecord>, u64), StoreError> {
+pub(super) fn list(db: &Connection, query: ListQuery) -> Result<Page, StoreError> {
     // One snapshot for the page and its total.
     let snapshot = db.unchecked_transaction().map_err(failed)?;
     let total = self::total(&snapshot, query)?;
     // A page behind the end is not looked for, and the last page stops at the last row that is known to be there.
     let limit = u64::from(query.limit).min(total.saturating_sub(query.offset));
     if limit == 0 {
-        return Ok((Vec::new(), total));
+        return Ok(Page { records: Vec::new(), rest: Vec::new(), total });
     }
     let all = self::total(&snapshot, ListQuery { status: None, ..query })?;
     let sql = page_of(query.status, total * RARE < all);
     let mut select = snapshot.prepare_cached(&sql).map_err(failed)?;
     let rows: Vec<Row> = collect(select.query_map(params![query.team.0, limit, query.offset], row::read))?;
-    let records = rows.into_iter().map(|row| complete(&snapshot, row)).collect::<Result<_, _>>()?;
-    Ok((records, total))
+    let weighed = rows.into_iter().map(|row| bytes_of(&snapshot, &row).map(|bytes| (row, bytes)));
+    let (whole, rest) = Page::split(weighed.collect::<Result<_, _>>()?, query.room);
+    Ok(Page {
+        records: whole.into_iter().map(|row| complete(&snapshot, row)).collect::<Result<_, _>>()?,
+        rest: rest.into_iter().map(|(row, bytes)| (row.task.id, bytes)).collect(),
+        total,
+    })
+}
+
+/// How long a task's bodies are; SQLite knows without reading them.
+fn bytes_of(db: &Connection, row: &Row) -> Result<u64, StoreError> {
+    let sql = "SELECT coalesce(sum(length(body)), 0) FROM journal WHERE id IN (?1, ?2, ?3)";
+    let mut select = db.prepare_cached(sql).map_err(failed)?;
+    let bytes: i64 =
+        select.query_row(params![row.request, row.result, row.progress], |row| row.get(0)).map_err(failed)?;
+    Ok(u64::try_from(bytes).unwrap_or_default())
 }
 
 /// One in so many is few.

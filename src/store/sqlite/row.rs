@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
 use crate::store::{HostId, encoding};
 use crate::task::{
-    Backoff, Delivery, DeliveryStatus, EndedBy, Policy, State, Status, Task, TaskId, TeamId, Then, Timestamp,
+    Backoff, Delivery, DeliveryStatus, EndedBy, Late, Policy, State, Status, Task, TaskId, TeamId, Then, Timestamp,
 };
 
 /// A task's row, with pointers to what was written once.
@@ -67,7 +67,7 @@ pub(super) fn read(row: &SqlRow<'_>) -> rusqlite::Result<Row> {
         retry_count: row.get(11)?,
         started_at: row.get::<_, Option<i64>>(13)?.map(Timestamp),
         accepted: flags & ACCEPTED != 0,
-        late_kept: flags & LATE_KEPT != 0,
+        late: read_late(flags),
         polling: polling.map(|(_, polling)| polling).unwrap_or_default(),
         error: row.get(14)?,
     };
@@ -253,9 +253,10 @@ const CALLBACK: i64 = 1 << 3;
 const SIGNAL: i64 = 1 << 4;
 const COMPLETION: i64 = 1 << 5;
 const ACCEPTED: i64 = 1 << 6;
-const LATE_KEPT: i64 = 1 << 7;
+const LATE_END: i64 = 1 << 7;
 const ENDED_BY_SHIFT: i64 = 8;
 const HOOK_RETRIES_SHIFT: i64 = 12;
+const LATE_NEWS: i64 = 1 << 16;
 
 const ENDED_BY: [EndedBy; 7] = [
     EndedBy::Answer,
@@ -287,7 +288,8 @@ fn write_flags(row: &Row) -> i64 {
         | bit(policy.signal, SIGNAL)
         | bit(policy.completion, COMPLETION)
         | bit(task.accepted, ACCEPTED)
-        | bit(task.late_kept, LATE_KEPT)
+        | bit(task.late == Late::End, LATE_END)
+        | bit(task.late == Late::News, LATE_NEWS)
 }
 
 fn read_policy(flags: i64, then: Then, max_retries: u32, max_wait_ms: i64) -> Policy {
@@ -299,6 +301,14 @@ fn read_policy(flags: i64, then: Then, max_retries: u32, max_wait_ms: i64) -> Po
         callback: flags & CALLBACK != 0,
         signal: flags & SIGNAL != 0,
         completion: flags & COMPLETION != 0,
+    }
+}
+
+fn read_late(flags: i64) -> Late {
+    match (flags & LATE_END != 0, flags & LATE_NEWS != 0) {
+        (true, _) => Late::End,
+        (false, true) => Late::News,
+        (false, false) => Late::None,
     }
 }
 

@@ -67,6 +67,7 @@ fn new(n: u16, body: usize) -> NewTask {
         on_complete_max_retries: 3,
         metadata: Vec::new(),
         retry_of: None,
+        depth: 0,
         follow: Follow::default(),
     };
     NewTask {

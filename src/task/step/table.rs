@@ -7,7 +7,7 @@
 //! - `+` completed, `F` failed, `T` timeout, `Z` cancelled,
 //! - `=` something is written down, and the state stays,
 //! - `-` stale: nothing happens; `x` refused, the caller learns the status (409); `g` refused as gone (404),
-//! - `xk`, `gk` refused, and the callback's body is kept as a late one.
+//! - `xk`, `gk` refused, and the callback's body is kept as a late one; `xn`, `gn` as late news.
 
 use super::*;
 use crate::task::{Backoff, Policy, PollPolicy, TaskId, TeamId};
@@ -38,8 +38,8 @@ callback done           x   x     +   +     +     +    +    +      +    +    | x
 callback done, waits    x   x     x   x     x     x    x    x      +    +    | xk     gk    xk     xk     gk   xk     xk
 callback failed         x   x     F   F     F     F    F    F      F    F    | xk     gk    xk     xk     gk   xk     xk
 callback failed, waits  x   x     x   x     x     x    x    x      F    F    | xk     gk    xk     xk     gk   xk     xk
-callback interim        x   x     W   W     W     =    =    =      =    =    | x      g     x      x      g    x      x
-callback interim, waits x   x     x   x     x     x    x    x      =    =    | x      g     x      x      g    x      x
+callback interim        x   x     W   W     W     =    =    =      =    =    | xn     gn    xn     xn     gn   xn     xn
+callback interim, waits x   x     x   x     x     x    x    x      =    =    | xn     gn    xn     xn     gn   xn     xn
 signal completed        x   x     x   x     x     x    x    x      +    +    | x      x     g      x      g    x      x
 signal with a result    x   x     x   x     x     x    x    x      +    +    | x      x     g      x      g    x      x
 signal failed           x   x     x   x     x     x    x    x      F    F    | x      x     g      x      g    x      x
@@ -219,12 +219,14 @@ fn cell(task: &Task, event: &Event) -> &'static str {
             Status::Cancelled => "Z",
         },
         Err(refusal) => match (refusal.why, refusal.keep_late) {
-            (Why::Stale, false) => "-",
-            (Why::Conflict, false) => "x",
-            (Why::Conflict, true) => "xk",
-            (Why::Gone, false) => "g",
-            (Why::Gone, true) => "gk",
-            (Why::Stale, true) => "a stale event's body is never kept",
+            (Why::Stale, Late::None) => "-",
+            (Why::Conflict, Late::None) => "x",
+            (Why::Conflict, Late::End) => "xk",
+            (Why::Conflict, Late::News) => "xn",
+            (Why::Gone, Late::None) => "g",
+            (Why::Gone, Late::End) => "gk",
+            (Why::Gone, Late::News) => "gn",
+            (Why::Stale, _) => "a stale event's body is never kept",
         },
     }
 }

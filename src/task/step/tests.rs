@@ -205,15 +205,21 @@ fn a_callback_after_the_timeout_finds_its_id_expired() {
     let ended = step(&waiting.task, &Event::DeadlinePassed, NOW.plus_millis(MINUTE)).unwrap();
     assert_eq!((ended.task.status(), ended.keep, ended.notify), (Status::Timeout, Keep::Nothing, true));
     let refusal = step(&ended.task, &done(), NOW).unwrap_err();
-    assert_eq!((refusal.why, refusal.keep_late), (Why::Gone, true));
+    assert_eq!((refusal.why, refusal.keep_late), (Why::Gone, Late::End));
 }
 
 #[test]
-fn only_one_late_body_is_kept() {
+fn one_late_body_is_kept_and_news_make_room_for_the_end() {
     let mut story = Story::waiting().then(&Event::Cancel);
-    assert!(story.refused(&done()).keep_late);
-    story.task.late_kept = true;
-    assert!(!story.refused(&done()).keep_late);
+    let failed = callback(CallbackVerdict::Failed("no credit".to_owned()));
+    for (there, news, end) in
+        [(Late::None, Late::News, Late::End), (Late::News, Late::None, Late::End), (Late::End, Late::None, Late::None)]
+    {
+        story.task.late = there;
+        assert_eq!(story.refused(&interim()).keep_late, news, "{there:?}");
+        assert_eq!(story.refused(&done()).keep_late, end, "{there:?}");
+        assert_eq!(story.refused(&failed).keep_late, end, "{there:?}");
+    }
 }
 
 #[test]
