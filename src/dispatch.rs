@@ -243,7 +243,7 @@ impl Dispatcher {
             headers: headers.collect::<Result<_, _>>()?,
             body: body.map(Bytes::from),
             timeout: Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or_default()),
-            own: own_headers(&claim.task),
+            own: own_headers(&claim.task, request.depth),
             signer: Some(Signer { secrets, at: now, standard_webhooks_id: None }),
         })
     }
@@ -257,11 +257,13 @@ fn hidden(payload: Payload, callback: Option<&str>) -> Payload {
     }
 }
 
-fn own_headers(task: &Task) -> Vec<(HeaderName, HeaderValue)> {
+fn own_headers(task: &Task, depth: u32) -> Vec<(HeaderName, HeaderValue)> {
     let id = HeaderValue::try_from(task.id.to_string()).expect("an id is visible ASCII");
     vec![
         (HeaderName::from_static("x-asyncqueue-task-id"), id),
         (HeaderName::from_static("x-asyncqueue-attempt"), HeaderValue::from(task.attempt)),
+        // What this call creates, if its target is a service such as this one, lies one deeper.
+        (HeaderName::from_static("x-asyncqueue-depth"), HeaderValue::from(depth + 1)),
     ]
 }
 

@@ -92,6 +92,12 @@ pub fn job_id(template: &Template, answer: &Payload) -> Option<String> {
     view.first(&template.id_path)
 }
 
+/// The same for a task that follows nobody's template: its own rule says where the id is, in callbacks and in the answer.
+pub fn job_id_by_rule(rule: &CallbackRule, answer: &Payload) -> Option<String> {
+    let view = View { body: Json::parse(&answer.body), ..View::default() };
+    view.first(&rule.id)
+}
+
 /// The job that an accepted answer names, where the provider's webhooks come to one address for all jobs of an account.
 pub fn job(follow: &Follow, answer: &Payload) -> Option<Job> {
     let template = template(follow)?;

@@ -13,6 +13,7 @@ use super::{Api, Shared, last_segment, ruled};
 use crate::credentials::Kind;
 use crate::follow::{self, Class};
 use crate::net::{Peer, body};
+use crate::providers::Template;
 use crate::task::{CallbackVerdict, Event, Payload, TaskId};
 
 const WORDS: Words = Words { gone: "Invalid or expired callback ID" };
@@ -22,7 +23,7 @@ pub async fn receive(State(api): State<Shared>, request: Request<Body>) -> Respo
     let (head, body) = request.into_parts();
     let opened = api.keyring.open_classed(Kind::Callback, last_segment(head.uri.path()));
     let opened = opened.map(|(task, class)| (task, follow::read_class(class)));
-    if let Some(refused) = other_method(&head.method, opened.map(|(_, class)| class)) {
+    if let Err(refused) = check_method(&api, &head.method, opened).await {
         return refused.into_response();
     }
     let source = api.source(head.extensions.get::<Peer>(), &head.headers);
@@ -38,13 +39,16 @@ pub async fn receive(State(api): State<Shared>, request: Request<Body>) -> Respo
     response
 }
 
-/// A method that the task does not take. Told before anything is counted; only the task itself may know better.
-fn other_method(method: &Method, class: Option<Class>) -> Option<Problem> {
-    match class {
-        Some(Class::OfTask) => None,
-        Some(Class::Of(template)) => ruled::other_method(method, template.callback()).err(),
-        Some(Class::Plain) | None => (method != Method::POST).then(Problem::post_only),
-    }
+/// Refuses a method that the task does not take, before anything is counted. Where only the task knows, it is asked; an
+/// id that was never given out does not get so far.
+async fn check_method(api: &Api, method: &Method, opened: Option<(TaskId, Class)>) -> Result<(), Problem> {
+    let callback = match opened {
+        _ if method == Method::POST => return Ok(()),
+        Some((_, Class::Of(template))) => template.callback(),
+        Some((task, Class::OfTask)) => ruled::template_of(api, task).await?.and_then(Template::callback),
+        Some((_, Class::Plain)) | None => None,
+    };
+    ruled::other_method(method, callback).map(drop)
 }
 
 async fn resolve(api: &Api, opened: Option<(TaskId, Class)>, head: &Parts, body: Body) -> Result<Response, Problem> {

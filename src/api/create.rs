@@ -28,6 +28,9 @@ use request::Asked;
 /// The longest idempotency key.
 const KEY_MAX: usize = 255;
 
+/// Tasks that create tasks may do so this often in a row; a longer row is most likely one that never ends.
+const DEPTH_MAX: u32 = 5;
+
 /// Creates a task.
 pub async fn create(
     State(api): State<Shared>,
@@ -36,9 +39,11 @@ pub async fn create(
 ) -> Result<Response, Problem> {
     let (head, body) = request.into_parts();
     super::check_content_type(&head.headers)?;
+    let depth = depth(&head.headers)?;
     let key = idempotency_key(&head.headers)?;
     let text = body::read(body, &head.headers, api.limits.task_bytes, api.limits.body_time).await?;
     let mut asked = request::parse(&text, &api)?;
+    asked.request.depth = depth;
     request::check_references(&api, team.id, &asked.request).await?;
     asked.policy.then = expecting_events(&api, team.id, &asked).await?;
     let idempotency = key.map(|key| Idempotency { key, body: Sha256::digest(&text).into() });
@@ -124,6 +129,18 @@ fn answer(api: &Api, team: &Team, status: StatusCode, record: &TaskRecord) -> Re
     let callback_url = callback_id.as_ref().map(|id| format!("{}{id}", api.callback_base));
     let task = TaskView::of(record, team.uid).with_callback_id(callback_id.as_deref());
     json(status, &CreatedView { task, callback_url, signal_token })
+}
+
+/// How deep in a row of tasks that create tasks this one lies: a call of a task says so to what it calls.
+fn depth(headers: &HeaderMap) -> Result<u32, Problem> {
+    let given: Vec<&HeaderValue> = headers.get_all("x-asyncqueue-depth").iter().collect();
+    let depth = match given[..] {
+        [] => Some(0),
+        [value] => value.to_str().ok().and_then(|text| text.parse().ok()),
+        _ => None,
+    };
+    let text = format!("X-AsyncQueue-Depth must be at most {DEPTH_MAX}: tasks seem to create tasks in a loop");
+    depth.filter(|depth| *depth <= DEPTH_MAX).ok_or_else(|| Problem::bad_request(text))
 }
 
 /// The SHA-256 of the idempotency key, if there is one.

@@ -198,11 +198,12 @@ async fn take(api: &Api, head: &Parts, body: Body) -> Result<Response, Problem> 
     if let Some(answer) = ruled::other_method(&head.method, Some(first))? {
         return Ok(answer);
     }
-    let text = body::read(body, &head.headers, ruled::limit(api, Some(first)), api.limits.body_time).await?;
+    let text = body::read_as_it_is(body, &head.headers, ruled::limit(api, Some(first)), api.limits.body_time).await?;
     if let Some(scheme) = scheme(&templates) {
         let secret = endpoint.secret.as_deref();
         api.check_signature(endpoint.team, scheme, secret, &head.headers, &text).await?;
     }
+    body::check_coding(&head.headers)?;
     let mut heard = Vec::new();
     for template in templates {
         let Some(callback) = template.callback() else { continue };

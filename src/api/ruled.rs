@@ -72,6 +72,15 @@ impl Terms<'static> {
     }
 }
 
+/// The template that a task follows; none where the task is gone.
+pub async fn template_of(api: &Api, id: TaskId) -> Result<Option<&'static Template>, Problem> {
+    match api.store.read(id).await {
+        Ok(record) => Ok(follow::template(&record.request.follow)),
+        Err(StoreError::NotFound) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Resolves a task by its rule, or takes note.
 pub async fn resolve(
     api: &Api,
@@ -124,10 +133,11 @@ pub fn other_method(method: &Method, callback: Option<&Callback>) -> Result<Opti
 
 /// Reads, verifies and judges a webhook.
 async fn read(api: &Api, terms: &Terms<'_>, head: &Parts, body: Body) -> Result<Said, Problem> {
-    let text = body::read(body, &head.headers, limit(api, terms.callback), api.limits.body_time).await?;
+    let text = body::read_as_it_is(body, &head.headers, limit(api, terms.callback), api.limits.body_time).await?;
     if let Some(scheme) = &terms.scheme {
         api.check_signature(terms.team, scheme, terms.secret.as_deref(), &head.headers, &text).await?;
     }
+    body::check_coding(&head.headers)?;
     understand(terms.rule.as_deref(), head.uri.query(), &head.headers, &text)
 }
 
@@ -174,12 +184,15 @@ async fn is_stale(api: &Api, id: TaskId, terms: &Terms<'_>, heard: &Heard) -> Re
     if heard.verdict == CallbackVerdict::Done || rule.id_spelled_otherwise {
         return Ok(false);
     }
-    let ours = match api.store.read(id).await {
-        Ok(record) => follow::template(&record.request.follow),
-        Err(_) => return Ok(false),
+    // Of a task that has ended nothing is stale: what comes late is refused, and kept.
+    let Ok(record) = api.store.read(id).await else { return Ok(false) };
+    let Some(answer) = api.store.answer(id).await.ok().flatten().filter(|_| !record.task.status().is_final()) else {
+        return Ok(false);
     };
-    let Some(answer) = api.store.answer(id).await.ok().flatten() else { return Ok(false) };
-    let ours = ours.and_then(|template| follow::job_id(template, &answer));
+    let ours = match follow::template(&record.request.follow) {
+        Some(template) => follow::job_id(template, &answer),
+        None => follow::job_id_by_rule(rule, &answer),
+    };
     Ok(ours.is_some_and(|ours| ours != *job))
 }
 

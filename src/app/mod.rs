@@ -17,13 +17,13 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::admin::{Admin, Outcome};
-use crate::api::{self, Api};
+use crate::api::{self, Api, Room};
 use crate::clock::Clock;
 use crate::config::{Config, Database, EarlyCallbacks, RateLimit, RateLimitCounts};
 use crate::credentials::{ApiKeySecret, Ids, Keyring, key_file};
 use crate::deliver::Deliverer;
 use crate::dispatch::Dispatcher;
-use crate::guard::{AllowList, AllowTarget, Guard};
+use crate::guard::{AllowList, AllowTarget, Guard, Own};
 use crate::keysets::KeySets;
 use crate::net::limit::{SlidingLog, TeamWindow};
 use crate::net::{self, Limits};
@@ -73,7 +73,13 @@ pub struct App {
     pub setup_url: Option<String>,
     stop: CancellationToken,
     give_up: CancellationToken,
+    /// Set when nobody is heard any longer, once the loops have stopped.
+    close: CancellationToken,
+    /// The loops.
     tasks: TaskTracker,
+    /// Those who listen: to clients, and to commands.
+    edge: TaskTracker,
+    notice: Duration,
     grace: Duration,
     socket: PathBuf,
 }
@@ -203,18 +209,21 @@ impl App {
             setup_url: None,
             stop: CancellationToken::new(),
             give_up: CancellationToken::new(),
+            close: CancellationToken::new(),
             tasks: TaskTracker::new(),
+            edge: TaskTracker::new(),
+            notice: config.shutdown_notice,
             grace: config.shutdown_grace,
             socket,
         };
         let (cancelled, called_off) = mpsc::channel(poll::CALLED_OFF_MAX);
         app.start_loops(config, &surroundings, &opened, called_off).await?;
-        app.tasks.spawn(socket::serve(commands, opened.admin.clone(), app.stop.clone()));
+        app.edge.spawn(socket::serve(commands, opened.admin.clone(), app.close.clone()));
         let api = Arc::new(app.api(config, &surroundings, &opened, cancelled)?);
         let pages = (!config.no_dashboard).then(|| ui::routes(app.ui(config, &opened)));
         app.setup_url = app.setup_url(config, &opened.people).await?;
         let limits = limits(config);
-        app.tasks.spawn(net::serve(listener, api::service(api, pages), limits, app.stop.clone()));
+        app.edge.spawn(net::serve(listener, api::service(api, pages), limits, app.close.clone()));
         Ok(app)
     }
 
@@ -225,7 +234,7 @@ impl App {
         opened: &Opened,
         called_off: mpsc::Receiver<TaskId>,
     ) -> Result<(), String> {
-        let guard = Arc::new(guard(config)?);
+        let guard = self.guard(config)?;
         let client = client(config, around, &guard);
         let dispatcher = Dispatcher {
             store: opened.store.clone(),
@@ -293,7 +302,7 @@ impl App {
         cancelled: mpsc::Sender<TaskId>,
     ) -> Result<Api, String> {
         let database = opened.database.clone();
-        let guard = Arc::new(guard(config)?);
+        let guard = self.guard(config)?;
         Ok(Api {
             store: opened.store.clone(),
             clock: around.clock.clone(),
@@ -312,6 +321,7 @@ impl App {
             callback_log: sliding_log(config.callback_rate_limit),
             signal_log: sliding_log(config.signal_rate_limit),
             team_window: TeamWindow::new(),
+            room: Room::default(),
             creating: Mutex::default(),
             cancelled,
             stopping: self.stop.clone(),
@@ -337,18 +347,35 @@ impl App {
         Ok(link.map(|link| format!("{}/setup/{}", config.base_url(self.address), link.expose())))
     }
 
+    /// The guard that the configuration asks for, which knows where this service listens.
+    fn guard(&self, config: &Config) -> Result<Arc<Guard>, String> {
+        let own = Own::new(self.address, &config.base_url(self.address));
+        Ok(Arc::new(guard(config)?.of(own)))
+    }
+
     fn callback_base(&self, config: &Config) -> String {
         format!("{}/v1/callbacks/", config.base_url(self.address))
     }
 
-    /// Stops: takes nothing new, finishes what is under way within the grace time, then closes the store.
+    /// Stops: takes nothing new up, finishes what is under way within the grace time, then closes the store.
+    ///
+    /// Who comes meanwhile is still answered, because what is acknowledged is on disk and outlives the stop; only
+    /// `/readyz` says 503, so that a balancer has the time to hear it.
     pub async fn stop(self) {
         self.stop.cancel();
         self.tasks.close();
-        if tokio::time::timeout(self.grace, self.tasks.wait()).await.is_err() {
-            warn!("The grace time is over; calls under way are given up");
+        self.edge.close();
+        let in_order = async {
+            tokio::join!(self.tasks.wait(), tokio::time::sleep(self.notice));
+            self.close.cancel();
+            self.edge.wait().await;
+        };
+        if tokio::time::timeout(self.grace, in_order).await.is_err() {
+            warn!("The grace time is over; what is under way is given up");
             self.give_up.cancel();
-            let _ = tokio::time::timeout(LAST_WORDS, self.tasks.wait()).await;
+            self.close.cancel();
+            let all = async { tokio::join!(self.tasks.wait(), self.edge.wait()) };
+            let _ = tokio::time::timeout(LAST_WORDS, all).await;
         }
         let _ = std::fs::remove_file(&self.socket);
     }

@@ -20,6 +20,7 @@ pub async fn dev(matches: &ArgMatches) -> Result<(), String> {
         .with_default("database", format!("sqlite:{}", scratch.0.join("asyncqueue.db").display()))
         .with_default("allow-target", "127.0.0.0/8")
         .with_default("callback-rate-limit", "0")
+        .with_default("shutdown-notice", "0s")
         .with_default("log-level", "warn");
     let config = load(flags)?;
     start_logging(&config)?;

@@ -131,7 +131,7 @@ settings! {
     "public-url" public_url: Option<String> = parse::optional(parse::public_url), "URL", Derived("http://<listen>"), Once,
         "Base of callback URLs, as providers reach this service";
     "allow-target" allow_target: Vec<String> = parse::many(parse::word), "HOST|CIDR", Nothing, Many,
-        "Opens a private host or range to outgoing calls; cloud metadata addresses stay closed";
+        "Opens a private host or range to outgoing calls, a host also on one `:PORT` alone. Cloud metadata addresses stay closed; this service itself is opened only by host and port";
     "max-in-flight" max_in_flight: usize = parse::one(parse::count::<1, 65_536>), "N", Text("256"), Once,
         "Calls to targets under way at once";
     "max-in-flight-per-host" max_in_flight_per_host: usize = parse::one(parse::count::<1, 65_536>), "N", Text("64"), Once,
@@ -182,6 +182,8 @@ settings! {
         "How long somebody stays signed in at most";
     "no-dashboard" no_dashboard: bool = parse::one(parse::switch), "true|false", Text("false"), Once,
         "Serve no pages, only the APIs";
+    "shutdown-notice" shutdown_notice: Duration = parse::one(parse::duration), "DURATION", Text("1s"), Once,
+        "How long a stop goes on serving at least, with `/readyz` at 503, so that a balancer can look elsewhere; within `shutdown-grace`";
     "shutdown-grace" shutdown_grace: Duration = parse::one(parse::duration), "DURATION", Text("30s"), Once,
         "How long a stop waits for what is under way";
     "log" log: logging::Format = parse::one(parse::log_format), "text|json|auto", Text("auto"), Once,

@@ -79,6 +79,13 @@ impl AllowList {
         self.on(port).any(|target| target.holds(ip))
     }
 
+    /// Whether this very host or address is opened with this very port.
+    pub(super) fn names(&self, host: &str, ip: Option<IpAddr>, port: u16) -> bool {
+        let host = host.strip_suffix('.').unwrap_or(host);
+        let mut exact = self.0.iter().filter(|target| target.port() == Some(port));
+        exact.any(|target| target.is_name(host) || ip.is_some_and(|ip| target.holds(ip)))
+    }
+
     fn opens_loopback(&self, port: u16) -> bool {
         let either = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
         either.into_iter().any(|ip| self.opens_address(ip, port))

@@ -8,16 +8,18 @@ mod address;
 mod allow;
 mod header;
 mod name;
+mod own;
 mod port;
 mod refused;
 mod target;
 #[cfg(test)]
 mod tests;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 pub use allow::{AllowList, AllowTarget};
 pub use header::{HeaderRefused, check_header};
+pub use own::Own;
 pub use refused::Refused;
 pub use target::{MAX_URL_BYTES, Target};
 
@@ -25,12 +27,20 @@ pub use target::{MAX_URL_BYTES, Target};
 #[derive(Clone, Debug, Default)]
 pub struct Guard {
     allow: AllowList,
+    own: Own,
 }
 
 impl Guard {
     /// A guard that opens what `allow` lists, and nothing else that is closed by default.
     pub fn new(allow: AllowList) -> Self {
-        Self { allow }
+        Self { allow, own: Own::default() }
+    }
+
+    /// The same guard for a service that can be reached itself. It is closed whatever range is open; only naming its
+    /// host and port opens it.
+    #[must_use]
+    pub fn of(self, own: Own) -> Self {
+        Self { own, ..self }
     }
 
     /// Judges a URL as a user wrote it. Where the host is a name, its addresses are still to be judged.
@@ -53,10 +63,19 @@ impl Guard {
         if address::is_metadata(ip) || name::is_metadata(host) {
             return Err(Refused::Metadata);
         }
+        if self.own.listens_at(ip, port) && !self.allow.names(host, Some(ip), port) {
+            return Err(Refused::Own);
+        }
         if self.allow.opens_name(host, port) || self.allow.opens_address(ip, port) {
             return Ok(());
         }
         address::check(ip)
+    }
+
+    /// Judges a connection that was made, before anything is written: whether it came out at our own door.
+    pub fn check_connection(&self, local: SocketAddr, peer: SocketAddr, host: &str) -> Result<(), Refused> {
+        let ours = self.own.is_loop(local, peer) && !self.allow.names(host, Some(peer.ip()), peer.port());
+        if ours { Err(Refused::Own) } else { Ok(()) }
     }
 
     /// Whether the operator has opened this target by name or address; most targets need no opening.
@@ -71,6 +90,9 @@ impl Guard {
     fn check_host(&self, target: &Target) -> Result<(), Refused> {
         let port = target.port();
         port::check(port)?;
+        if self.own.is_public(target) && !self.allow.names(target.host(), target.literal(), port) {
+            return Err(Refused::Own);
+        }
         match target.literal() {
             Some(ip) => self.check_address(ip, target.host(), port),
             None if self.allow.accepts_name(target.host(), port) => name::check_open(target.host()),

@@ -35,6 +35,9 @@ pub enum Refused {
     /// A cloud's metadata or control address. No allow-list opens these.
     #[error("cloud metadata addresses are not allowed")]
     Metadata,
+    /// This service itself. Only naming its host and port opens it.
+    #[error("this service's own address is not allowed")]
+    Own,
     /// A name without a dot means something only in the operator's own network.
     #[error("names without a dot are not allowed")]
     SingleLabel,
@@ -62,6 +65,7 @@ impl Refused {
             Self::Port(_) => "port",
             Self::Address { rule, .. } => rule,
             Self::Metadata => "metadata",
+            Self::Own => "own",
             Self::SingleLabel => "single_label",
             Self::LocalName(_) => "local_name",
             Self::BadName => "bad_name",

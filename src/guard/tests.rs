@@ -183,3 +183,63 @@ fn allow_targets_are_networks_addresses_and_names() {
     assert!(one_port.check_url("http://127.0.0.1:9000/").is_ok());
     assert!(one_port.check_url("http://127.0.0.1:9001/").is_err());
 }
+
+/// A service on this machine, known by this URL, that may call what `allow` opens.
+fn serving(listen: &str, public: &str, allow: &[&str]) -> Guard {
+    guard(allow).of(Own::new(listen.parse().unwrap(), public))
+}
+
+#[test]
+fn the_services_own_addresses_are_closed_whatever_range_is_open() {
+    let wide = ["127.0.0.0/8", "10.0.0.0/8", "::/0", "localhost", "queue.internal"];
+    let guard = serving("127.0.0.1:8080", "https://queue.example.com", &wide);
+    for own in [
+        "http://127.0.0.1:8080/v1/tasks",
+        "http://2130706433:8080/",
+        "http://[::1]:8080/",
+        "http://[::ffff:7f00:1]:8080/",
+        "https://queue.example.com/v1/callbacks/x",
+        "https://QUEUE.example.com.:443",
+    ] {
+        assert_eq!(guard.check_url(own), Err(Refused::Own), "{own}");
+    }
+    for other in ["http://127.0.0.1:8081/", "http://127.0.0.2:8080/", "http://queue.example.com:8080/"] {
+        assert!(guard.check_url(other).is_ok(), "{other}");
+    }
+    // A name that leads here.
+    assert_eq!(guard.check_address("127.0.0.1".parse().unwrap(), "queue.internal", 8080), Err(Refused::Own));
+    assert_eq!(guard.check_address("127.0.0.1".parse().unwrap(), "localhost", 8080), Err(Refused::Own));
+}
+
+#[test]
+fn behind_a_path_only_what_lies_below_it_is_the_services_own() {
+    let guard = serving("127.0.0.1:8080", "https://app.example.com/queue/", &[]);
+    for own in ["https://app.example.com/queue", "https://app.example.com/queue/v1/tasks?x"] {
+        assert_eq!(guard.check_url(own), Err(Refused::Own), "{own}");
+    }
+    for other in ["https://app.example.com/hooks", "https://app.example.com/queues", "http://app.example.com/queue"] {
+        assert!(guard.check_url(other).is_ok(), "{other}");
+    }
+}
+
+#[test]
+fn a_service_that_listens_everywhere_knows_itself_by_the_connection() {
+    let everywhere = serving("0.0.0.0:8080", "https://queue.example.com", &["127.0.0.0/8", "10.0.0.0/8"]);
+    assert_eq!(everywhere.check_url("http://127.9.9.9:8080/"), Err(Refused::Own));
+    // Whether this is one of the machine's own addresses, no text tells.
+    let (local, peer) = ("10.1.2.3:50000".parse().unwrap(), "10.1.2.3:8080".parse().unwrap());
+    assert!(everywhere.check_url("http://10.1.2.3:8080/").is_ok());
+    assert_eq!(everywhere.check_connection(local, peer, "10.1.2.3"), Err(Refused::Own));
+    assert_eq!(everywhere.check_connection(local, "10.1.2.3:8081".parse().unwrap(), "10.1.2.3"), Ok(()));
+    assert_eq!(everywhere.check_connection(local, "10.1.2.4:8080".parse().unwrap(), "10.1.2.4"), Ok(()));
+}
+
+#[test]
+fn naming_host_and_port_opens_the_service_to_its_own_tasks() {
+    let guard = serving("127.0.0.1:8080", "https://queue.example.com", &["127.0.0.1:8080", "queue.example.com:443"]);
+    for own in ["http://127.0.0.1:8080/v1/tasks", "https://queue.example.com/v1/tasks"] {
+        assert!(guard.check_url(own).is_ok(), "{own}");
+    }
+    let (local, peer) = ("127.0.0.1:50000".parse().unwrap(), "127.0.0.1:8080".parse().unwrap());
+    assert_eq!(guard.check_connection(local, peer, "127.0.0.1"), Ok(()));
+}

@@ -27,7 +27,6 @@ impl Refusal {
     pub(super) const HOST: Self = refusal!(BAD_REQUEST, "Exactly one valid Host header is required");
     pub(super) const HEADER_TOO_LARGE: Self = refusal!(REQUEST_HEADER_FIELDS_TOO_LARGE, "Request header too large");
     pub(super) const URI_TOO_LONG: Self = refusal!(URI_TOO_LONG, "URI too long");
-    pub(super) const CODED: Self = refusal!(UNSUPPORTED_MEDIA_TYPE, "Content-Encoding is not supported");
     pub(super) const TOO_SLOW: Self = refusal!(REQUEST_TIMEOUT, "Request header timed out");
     pub(super) const BUSY: Self = refusal!(SERVICE_UNAVAILABLE, "Too many connections");
     pub(super) const BROKEN: Self = refusal!(INTERNAL_SERVER_ERROR, "Internal error");

@@ -10,7 +10,10 @@ use std::{
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, StatusCode, header::CONTENT_LENGTH};
+use http::{
+    HeaderMap, HeaderValue, StatusCode,
+    header::{CONTENT_ENCODING, CONTENT_LENGTH},
+};
 use hyper::body::Body as _;
 use tokio::time::timeout;
 
@@ -29,21 +32,49 @@ pub enum BodyError {
     /// The client went away, or its framing made no sense.
     #[error("Malformed request body")]
     Broken,
+    /// Compressed, or coded in another way.
+    #[error("Content-Encoding is not supported")]
+    Coded,
 }
 
 impl BodyError {
-    /// The status to answer with. The server ends the connection with each of these.
+    /// The status to answer with. The server ends the connection with each of these but the last, whose body was read.
     pub fn status(self) -> StatusCode {
         match self {
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Broken => StatusCode::BAD_REQUEST,
+            Self::Coded => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         }
     }
 }
 
-/// The whole body, of at most `cap` bytes. One that is declared larger is not read at all.
+/// The whole body, of at most `cap` bytes. One that is declared larger is not read at all, and one that is coded is not
+/// decoded: that would be another way to grow.
 pub async fn read(body: Body, headers: &HeaderMap, cap: usize, deadline: Duration) -> Result<Bytes, BodyError> {
+    let text = read_as_it_is(body, headers, cap, deadline).await?;
+    check_coding(headers).map(|()| text)
+}
+
+/// Refuses a body that is coded. It says more of the body than of the client, so it is asked after everything that does
+/// not need the body's meaning.
+pub fn check_coding(headers: &HeaderMap) -> Result<(), BodyError> {
+    let plain = headers.get_all(CONTENT_ENCODING).iter().all(is_identity);
+    if plain { Ok(()) } else { Err(BodyError::Coded) }
+}
+
+fn is_identity(value: &HeaderValue) -> bool {
+    let mut codings = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    codings.all(|coding| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity"))
+}
+
+/// The whole body, whatever it is coded in; see [`check_coding`].
+pub async fn read_as_it_is(
+    body: Body,
+    headers: &HeaderMap,
+    cap: usize,
+    deadline: Duration,
+) -> Result<Bytes, BodyError> {
     if declared(headers).is_some_and(|length| length > cap as u64) {
         return Err(BodyError::TooLarge);
     }

@@ -2,8 +2,8 @@
 //! is refused.
 
 use http::{
-    HeaderMap, HeaderValue, Request, Version,
-    header::{CONTENT_ENCODING, CONTENT_LENGTH, HOST, TRANSFER_ENCODING},
+    HeaderMap, Request, Version,
+    header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING},
 };
 
 use super::{answer::Refusal, framing::BodyFraming};
@@ -28,9 +28,6 @@ pub(super) fn judge<B>(request: &Request<B>, uri_bytes: usize) -> Result<(), Ref
     }
     if uri_len(request.uri()) > uri_bytes {
         return Err(Refusal::URI_TOO_LONG);
-    }
-    if !headers.get_all(CONTENT_ENCODING).iter().all(is_identity) {
-        return Err(Refusal::CODED);
     }
     Ok(())
 }
@@ -66,9 +63,4 @@ fn uri_len(uri: &http::Uri) -> usize {
     let authority = uri.authority().map_or(0, |authority| authority.as_str().len());
     let path = uri.path_and_query().map_or(0, |path| path.as_str().len());
     authority + path
-}
-
-fn is_identity(value: &HeaderValue) -> bool {
-    let mut codings = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
-    codings.all(|coding| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity"))
 }

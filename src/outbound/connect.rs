@@ -101,9 +101,11 @@ impl Dialer {
         let connected = timeout(CONNECT_TIMEOUT, first_that_answers(&addresses, port)).await;
         let stream =
             connected.unwrap_or_else(|_| Err("connection timed out".to_owned())).map_err(DialError::Network)?;
-        let peer = stream.peer_addr().map_err(|error| DialError::Network(describe(&error, "connection closed")))?;
+        let ends = stream.local_addr().and_then(|local| Ok((local, stream.peer_addr()?)));
+        let (local, peer) = ends.map_err(|error| DialError::Network(describe(&error, "connection closed")))?;
         // Nothing has been written yet. What is vetted is what the kernel says, not what we asked it for.
-        if !addresses.contains(&peer.ip()) || self.guard.check_address(peer.ip(), host, port).is_err() {
+        let is_vetted = addresses.contains(&peer.ip()) && self.guard.check_address(peer.ip(), host, port).is_ok();
+        if !is_vetted || self.guard.check_connection(local, peer, host).is_err() {
             return Err(DialError::Refused(Refused::Resolved));
         }
         let _ = stream.set_nodelay(true);

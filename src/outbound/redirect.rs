@@ -73,10 +73,11 @@ impl Hop {
         self
     }
 
-    /// Another origin gets a bare request. One that must keep its method and body cannot be made bare.
+    /// Another origin gets a bare request. One that has to keep its body cannot be made bare: an emptied PUT would be
+    /// another request than the one that was asked for.
     fn into_foreign(self, status: StatusCode) -> Result<Self, CallError> {
         let code = status.as_u16();
-        if matches!(code, 307 | 308) || carries_body(&self.method) {
+        if matches!(code, 307 | 308) || self.body.as_ref().is_some_and(|body| !body.is_empty()) {
             return Err(forbidden(&format!("HTTP {code} to another origin")));
         }
         Ok(Self { headers: Vec::new(), body: None, signer: None, ..self })

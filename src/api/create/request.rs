@@ -134,6 +134,7 @@ fn read_request(reader: &mut Reader<'_, '_>, api: &Api) -> Request {
         on_complete_max_retries: reader.integer("onCompleteMaxRetries", 5, 0..=10),
         metadata: metadata(reader),
         retry_of: None,
+        depth: 0,
         follow: Follow::default(),
     }
 }

@@ -50,6 +50,25 @@ async fn a_body_is_read_up_to_the_cap_and_not_beyond() {
 }
 
 #[tokio::test]
+async fn a_coded_body_is_read_and_refused_and_the_connection_stays() {
+    let server = Server::start(short()).await;
+    let mut client = server.connect().await;
+    let post = "POST /echo HTTP/1.1\r\nHost: a\r\n";
+    for lines in ["Content-Encoding: gzip\r\n", "Content-Encoding: identity\r\nContent-Encoding: br\r\n"] {
+        client.write_all(format!("{post}{lines}Content-Length: 3\r\n\r\nabc").as_bytes()).await.unwrap();
+        let heard = hear(&mut client).await;
+        assert_eq!(statuses(&heard), [415]);
+        assert!(heard.ends_with(r#"{"error":"Content-Encoding is not supported"}"#), "{heard}");
+    }
+    let plain = format!("{post}Content-Encoding: identity\r\nContent-Length: 3\r\n\r\nabc");
+    client.write_all(plain.as_bytes()).await.unwrap();
+    assert_eq!(statuses(&hear(&mut client).await), [200]);
+    // Its size is asked after first.
+    let large = format!("{post}Content-Encoding: gzip\r\nContent-Length: {}\r\n\r\n", CAP + 1);
+    assert_eq!(statuses(&server.tell(large.as_bytes()).await), [413]);
+}
+
+#[tokio::test]
 async fn a_panic_costs_one_request() {
     let server = Server::start(short()).await;
     let heard = server.tell(b"GET /panic HTTP/1.1\r\nHost: a\r\n\r\n").await;

@@ -129,9 +129,13 @@ async fn methods_change_only_where_they_must() {
     let server = start(302, other.url("b.example.com", "/")).await;
     let mut request = caller.canary(&server.url("a.example.com", "/"));
     request.method = Method::PUT;
-    let outcome = caller.client.call(1, request).await;
+    let outcome = caller.client.call(1, request.clone()).await;
     assert_eq!(outcome.unwrap_err(), CallError::ForbiddenRedirect("HTTP 302 to another origin".to_owned()));
     assert_eq!(other.connections(), 0);
+    request.body = None;
+    caller.client.call(1, request).await.unwrap();
+    assert_eq!(other.seen()[0].line(), "PUT / HTTP/1.1");
+    assert_bare(&other.seen()[0]);
 }
 
 #[tokio::test]
