@@ -7,8 +7,11 @@
 
 mod check;
 mod harness;
+#[path = "../support/hostile_targets.rs"]
+mod hostile_targets;
 mod ledger;
 
+mod large_pages;
 mod operation_backup;
 mod operation_commands;
 mod operation_config;
@@ -18,6 +21,9 @@ mod t05_failing_writes;
 mod t06_full_disk;
 mod t08_refusals;
 mod t11_cut_connections;
+mod t25_hostile_targets;
+mod t29_slow_clients;
+mod t30_proxies;
 mod t36_canaries;
 mod t44_drain;
 mod t45_clock_jumps;

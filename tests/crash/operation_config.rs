@@ -36,6 +36,7 @@ fn samples() -> BTreeMap<&'static str, &'static str> {
         ("idle-timeout", "20s"),
         ("retention", "21d"),
         ("secret-grace", "22h"),
+        ("shutdown-notice", "2s"),
         ("shutdown-grace", "23s"),
         ("log", "json"),
         ("log-level", "debug"),

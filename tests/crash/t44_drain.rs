@@ -84,13 +84,16 @@ async fn ends_in_order(world: &World, server: &mut Server, tally: &mut Tally) {
     // The signal has its handler to reach.
     sleep(Duration::from_millis(50)).await;
     let probe = Client::new(world.site.addr, None).without_keep_alive();
+    let mut unready = 0;
     loop {
         match probe.get("/readyz").await {
             Outcome::Answered(answer) => assert_eq!(answer.status, 503, "ready while it drains"),
             Outcome::NotSent(_) | Outcome::Unknown(_) => break,
         }
+        unready += 1;
         sleep(Duration::from_millis(20)).await;
     }
+    assert!(unready > 0, "nobody can have seen that it was not ready");
     let status = server.ended(GRACE).await;
     assert!(status.is_some_and(|status| status.success()), "SIGTERM ended in {status:?}: {}", server.said());
     tally.slowest = tally.slowest.max(signalled.elapsed());

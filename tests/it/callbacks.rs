@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{Connection, Created, KEY, Reply, Service, Target, gate, open};
+use crate::support::{Created, KEY, Reply, Service, Target, gate, open};
 
-const GONE: &str = "Invalid or expired callback ID";
+pub const GONE: &str = "Invalid or expired callback ID";
 const INVALID: &str = "Request body must be valid JSON";
 
 fn conflict(status: &str) -> String {
@@ -14,7 +14,7 @@ fn conflict(status: &str) -> String {
 }
 
 /// A task that waits for its callback.
-async fn waiting(service: &Service, target: &Target) -> Created {
+pub async fn waiting(service: &Service, target: &Target) -> Created {
     let created = service.create(&json!({"targetUrl": target.url("/job"), "waitForSignal": true})).await;
     service.becomes(&created.id, "waiting").await;
     created
@@ -100,73 +100,6 @@ async fn ids_that_are_not_to_the_letter_are_gone_and_change_nothing() {
 }
 
 #[tokio::test]
-async fn other_methods_are_refused_and_use_nothing_up() {
-    let service = Service::with(&["--callback-rate-limit", "1/60"]).await;
-    let target = Target::ok().await;
-    let task = waiting(&service, &target).await;
-    for method in ["GET", "HEAD", "PUT", "OPTIONS", "DELETE", "PATCH", "post"] {
-        let answer = service.send(method, &task.callback_path(), &[], None).await.expect(405);
-        assert_eq!(answer.header("allow"), Some("POST"), "{method}");
-        if method != "HEAD" {
-            answer.expect_error(405, "Method not allowed");
-        }
-    }
-    service.post(&task.callback_path(), "{}").await.expect(200);
-    let refused = service.post(&task.callback_path(), "{}").await;
-    refused.expect_error(429, "Rate limit exceeded");
-    let seconds: u32 = refused.header("retry-after").unwrap().parse().unwrap();
-    assert!((1..=60).contains(&seconds), "{seconds}");
-    service.send("GET", &task.callback_path(), &[], None).await.expect(405);
-}
-
-#[tokio::test]
-async fn thirty_in_a_minute_from_one_address_and_not_one_more() {
-    let service = Service::with(&["--callback-rate-limit", "30/60"]).await;
-    let mut connection = Connection::open(service.address).await;
-    for number in 1..=40 {
-        let answer = connection.send("POST", &format!("/v1/callbacks/{number:064}"), &[], Some(b"{}")).await;
-        assert_eq!(answer.status, if number <= 30 { 404 } else { 429 }, "request {number}");
-    }
-    let mut other = Connection::open_from("127.0.0.2".parse().unwrap(), service.address).await;
-    other.send("POST", "/v1/callbacks/x", &[], Some(b"{}")).await.expect_error(404, GONE);
-    // Signals are counted apart.
-    service.post("/v1/signals/x", "{}").await.expect(404);
-}
-
-#[tokio::test]
-async fn the_limit_may_exempt_addresses_or_count_only_the_refused() {
-    let exempting = ["--callback-rate-limit", "1/60", "--callback-rate-limit-exempt", "127.0.0.1"];
-    let service = Service::with(&exempting).await;
-    for _ in 0..5 {
-        service.post("/v1/callbacks/x", "{}").await.expect(404);
-    }
-    let counting = ["--callback-rate-limit", "2/60", "--callback-rate-limit-counts", "refused"];
-    let (service, target) = (Service::with(&counting).await, Target::ok().await);
-    for _ in 0..4 {
-        let task = waiting(&service, &target).await;
-        service.post(&task.callback_path(), "{}").await.expect(200);
-    }
-    let task = waiting(&service, &target).await;
-    service.post("/v1/callbacks/x", "{}").await.expect(404);
-    service.post(&task.callback_path(), "{").await.expect(400);
-    service.post(&task.callback_path(), "{}").await.expect(429);
-}
-
-#[tokio::test]
-async fn an_exempt_ipv6_address_is_exempt() {
-    let exempt = "2001:db8:1:2::5";
-    let flags =
-        ["--callback-rate-limit", "1/60", "--callback-rate-limit-exempt", exempt, "--trusted-proxy", "127.0.0.1"];
-    let service = Service::with(&flags).await;
-    for _ in 0..3 {
-        service.send("POST", "/v1/callbacks/x", &[("x-forwarded-for", exempt)], Some("{}")).await.expect(404);
-    }
-    let neighbour = [("x-forwarded-for", "2001:db8:1:2::6")];
-    service.send("POST", "/v1/callbacks/x", &neighbour, Some("{}")).await.expect(404);
-    service.send("POST", "/v1/callbacks/x", &neighbour, Some("{}")).await.expect(429);
-}
-
-#[tokio::test]
 async fn a_faulty_body_leaves_task_and_id_as_they_were() {
     let service = Service::with(&["--max-callback-bytes", "1000"]).await;
     let target = Target::ok().await;
@@ -184,6 +117,44 @@ async fn a_faulty_body_leaves_task_and_id_as_they_were() {
     for body in ["{", &large] {
         service.post(&task.callback_path(), body).await.expect_error(404, GONE);
     }
+}
+
+/// Sends what is wrong in every way that is left, and takes one fault after the other away.
+#[tokio::test]
+async fn what_is_wrong_is_told_in_the_contracts_order() {
+    const CODED: &str = "Content-Encoding is not supported";
+    let service = Service::with(&["--callback-rate-limit", "8/60", "--max-callback-bytes", "1000"]).await;
+    let target = Target::ok().await;
+    let rule = json!({"statusPath": "state", "doneValues": ["ok"]});
+    let body = json!({"targetUrl": target.url("/"), "waitForSignal": true, "callbackConfig": rule});
+    let (plain, ruled, over) = (
+        waiting(&service, &target).await,
+        service.create(&body).await,
+        service.create(&json!({"targetUrl": target.url("/"), "waitForSignal": true})).await,
+    );
+    service.becomes(&ruled.id, "waiting").await;
+    service.becomes(&over.id, "waiting").await;
+    service.ask("POST", &format!("/v1/tasks/{}/cancel", over.id)).await.expect(200);
+    let coded = [("content-encoding", "gzip")];
+    let large = format!("{{{}", "x".repeat(1000));
+    let post = async |path: &str, body: &str| service.send("POST", path, &coded, Some(body)).await;
+    post("/v1/callbacks/x", &large).await.expect_error(404, GONE);
+    post(&over.callback_path(), &large).await.expect_error(409, &conflict("cancelled"));
+    for task in [&plain, &ruled] {
+        post(&task.callback_path(), &large).await.expect_error(413, "Request body too large");
+        post(&task.callback_path(), "{").await.expect_error(415, CODED);
+        service.post(&task.callback_path(), "{").await.expect_error(400, INVALID);
+    }
+    // Eight were admitted: what no longer is, is told before anything but the method.
+    for task in [&plain, &ruled, &over] {
+        post(&task.callback_path(), &large).await.expect_error(429, "Rate limit exceeded");
+        for method in ["GET", "PUT", "OPTIONS", "post"] {
+            let refused = service.send(method, &task.callback_path(), &coded, Some(&large)).await;
+            refused.expect_error(405, "Method not allowed");
+            assert_eq!(refused.header("allow"), Some("POST"));
+        }
+    }
+    assert_eq!(service.task(&plain.id).await["status"], "waiting");
 }
 
 #[tokio::test]
@@ -335,46 +306,25 @@ async fn a_late_body_is_kept_once() {
 }
 
 #[tokio::test]
-async fn the_id_is_the_same_on_each_attempt_and_the_database_holds_it_nowhere() {
-    let service = Service::start().await;
-    let target = Target::start(|seen, number| {
-        let echo = format!(r#"{{"you said":{}}}"#, String::from_utf8_lossy(&seen.body));
-        Reply::with(if number < 3 { 500 } else { 200 }, &[("x-echo", seen.header("x-hook").unwrap())], &echo)
-    })
-    .await;
-    let body = json!({
-        "targetUrl": target.url("/{asyncqueue_callback_url}/x?hook={asyncqueue_callback_url}"),
-        "headers": {"X-Hook": "<{asyncqueue_callback_url}>"},
-        "body": r#"{"webhook":"{asyncqueue_callback_url}"}"#,
-    });
+async fn late_news_and_what_no_rule_knows_are_kept_until_the_end_comes() {
+    let (service, target) = (Service::start().await, Target::ok().await);
+    let rule = json!({"statusPath": "state", "doneValues": ["ok"], "interimValues": ["on"], "idPath": "id"});
+    let body = json!({"targetUrl": target.url("/"), "waitForSignal": true, "callbackConfig": rule});
     let task = service.create(&body).await;
-    let id = task.callback.clone().unwrap();
-    let url = task.json["callbackUrl"].as_str().unwrap().to_owned();
-    assert_eq!(url, format!("http://{}/v1/callbacks/{id}", service.address));
-    let shown = service.becomes(&task.id, "waiting").await;
-    for number in 1..=3 {
-        let seen = target.request(number).await;
-        assert_eq!(seen.text(), format!(r#"{{"webhook":"{url}"}}"#));
-        assert_eq!(seen.header("x-hook").unwrap(), format!("<{url}>"));
-        let encoded = url.replace(':', "%3A").replace('/', "%2F");
-        assert_eq!(seen.path, format!("/{url}/x?hook={encoded}"));
-    }
-    assert_eq!(shown["callbackId"], Value::Null);
-    assert_eq!(shown["body"], body["body"]);
-    assert_eq!(shown["targetUrl"], body["targetUrl"]);
-    assert!(!shown.to_string().contains(&id));
-    service.post(&task.callback_path(), &json!({"url": url}).to_string()).await.expect(200);
-    assert!(service.task(&task.id).await.to_string().contains(&id), "a final payload stays untouched");
-    // Only now, through the provider's own words, does the store know it; another task's it does not.
-    let task = service.create(&body).await;
-    let id = task.callback.clone().unwrap();
     service.becomes(&task.id, "waiting").await;
-    assert_eq!(task.signal, None, "a task that only mentions the URL has no signal token");
-    for entry in std::fs::read_dir(&service.folder.0).unwrap() {
-        let path = entry.unwrap().path();
-        let Ok(bytes) = std::fs::read(&path) else { continue };
-        let found = memchr::memmem::find(&bytes, id.as_bytes()).is_some();
-        assert!(!found, "{} holds a callback id", path.display());
+    service.ask("POST", &format!("/v1/tasks/{}/cancel", task.id)).await.expect(200);
+    for (said, kept) in [
+        (r#"{"state":"unheard of"}"#, r#"{"state":"unheard of"}"#),
+        (r#"{"state":"on"}"#, r#"{"state":"unheard of"}"#),
+        (r#"{"state":"ok","paid":1}"#, r#"{"state":"ok","paid":1}"#),
+        (r#"{"state":"ok","paid":2}"#, r#"{"state":"ok","paid":1}"#),
+    ] {
+        service.post(&task.callback_path(), said).await.expect_error(409, &conflict("cancelled"));
+        let events = service.events(&task.id).await;
+        let late: Vec<_> = events.iter().filter(|event| event["type"] == "callback.late").collect();
+        assert_eq!(late.iter().map(|event| event["body"].as_str().unwrap()).collect::<Vec<_>>(), [kept], "{said}");
+        let numbers: Vec<_> = events.iter().map(|event| event["seq"].as_u64().unwrap()).collect();
+        assert!(numbers.iter().copied().eq(1..=events.len() as u64), "{numbers:?}");
     }
 }
 

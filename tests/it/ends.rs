@@ -9,14 +9,10 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::support::{Connection, Created, KEY, Reply, Service, Target, until};
+use crate::support::{Connection, Created, KEY, Reply, Service, Target, large, until};
 
 /// Tasks under way at once in the large form.
 const TOGETHER: usize = 100;
-
-fn large() -> bool {
-    std::env::var_os("AQ_TEST_LARGE").is_some()
-}
 
 /// A few milliseconds, evenly spread and repeatable: the `place`th of the `number`th task's.
 fn jitter(number: usize, place: usize, within: u64) -> Duration {
@@ -59,6 +55,7 @@ impl Race {
             }
             "failed" => assert_eq!((told, &task["error"]), ((409, 200, 409), &json!("signal")), "{task}"),
             "cancelled" => assert_eq!(told, (409, 409, 200), "{task}"),
+            "completed" => assert_eq!((told, own_end), ((409, 409, 409), "polled"), "{task}"),
             "timeout" => assert_eq!((told, own_end), ((404, 404, 409), "timeout"), "{task}"),
             other => panic!("{other}: {told:?} {task}"),
         }
@@ -156,6 +153,38 @@ async fn the_answer_to_the_call_a_callback_a_signal_and_a_cancellation_race_to_o
     assert_eq!(target.count(), ends.values().sum::<usize>(), "one call for each task");
     told_once(&receiver, &ends).await;
     assert!(ends.contains_key("completed") && ends.len() > 1, "the race was never close: {ends:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_polls_result_a_callback_a_signal_and_a_cancellation_race_to_one_end() {
+    let service = Arc::new(Service::start().await);
+    let target = Target::start(|_, _| Reply::status(200, r#"{"state":"ok","by":"poll"}"#)).await;
+    let receiver = Target::ok().await;
+    let (url, polled, hook) = (target.url("/"), target.url("/job"), receiver.url("/"));
+    let ends = all(if large() { 5000 } else { 80 }, |number| {
+        let (service, url, polled, hook) = (service.clone(), url.clone(), polled.clone(), hook.clone());
+        async move {
+            let poll = json!({
+                "urlTemplate": polled, "statusPath": "state", "doneValues": ["ok"], "failValues": [], "interval": 1,
+            });
+            let body = json!({"targetUrl": url, "waitForSignal": true, "pollConfig": poll, "onCompleteUrl": hook});
+            let task = service.create(&body).await;
+            service.once(&task.id, "polling", |task| task["status"] == "polling").await;
+            // The first poll comes after one interval and up to half of another; the others spread over more than that.
+            let delays = [0, 1, 2].map(|place| Duration::from_millis(1000) + jitter(number, place, 1500));
+            let race = Race::run(&service, &task, delays).await;
+            let ended = end_of(&service, &task.id).await;
+            race.judge(&ended, "polled");
+            if race.callback == 409 && ended["status"] == "completed" {
+                assert_eq!(ended["result"]["body"], r#"{"state":"ok","by":"poll"}"#);
+                return "polled".to_owned();
+            }
+            ended["status"].as_str().unwrap().to_owned()
+        }
+    })
+    .await;
+    told_once(&receiver, &ends).await;
+    assert!(ends.contains_key("polled") && ends.len() > 1, "the race was never close: {ends:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,17 +1,24 @@
 //! The contract, sentence by sentence, held by the real service over real HTTP.
 //!
-//! `AQ_TEST_LARGE=1` runs the large forms.
+//! `ASYNCQUEUE_TEST_LARGE=1` runs the large forms.
 
 #![expect(clippy::format_push_string, reason = "tests may be plain")]
 
 mod access;
+mod callback_urls;
 mod callbacks;
 mod calls;
 mod creation;
 mod endpoints;
 mod ends;
 mod hostile;
+#[path = "../support/hostile_targets.rs"]
+mod hostile_targets;
 mod json_bodies;
+mod large_pages;
+mod limits;
+mod loops;
+mod methods;
 mod noisy_team;
 mod people;
 mod providers;
@@ -21,6 +28,7 @@ mod redirects;
 mod signals;
 mod ssrf;
 mod ssrf_calls;
+mod stopping;
 mod support;
 mod vault;
 mod verifiers;

@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::support::{Connection, KEY, Reply, Service, Target, open};
+use crate::support::{Connection, KEY, Reply, Service, Target, large, open};
 
 /// Connections that create at once.
 const CREATORS: usize = 64;
@@ -42,7 +42,7 @@ async fn pending(service: &Service) -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mountain_of_one_teams_tasks_does_not_hold_up_anothers_single_ones() {
-    let large = std::env::var_os("AQ_TEST_LARGE").is_some();
+    let large = large();
     let mountain = if large { 100_000 } else { 20_000 };
     let service = Service::with(&["--max-in-flight", "32", "--max-in-flight-per-host", "8"]).await;
     // Enough hosts to take every call that the service makes at once; they answer when the gate opens, and slowly then.

@@ -3,7 +3,7 @@
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::support::{Connection, KEY, Reply, Service, Target, gate, open};
+use crate::support::{Connection, KEY, Reply, Service, Target, gate, large, open};
 
 async fn post(service: &Service, path: &str, body: &str) -> u16 {
     Connection::open(service.address).await.send("POST", path, &[], Some(body.as_bytes())).await.status
@@ -11,7 +11,7 @@ async fn post(service: &Service, path: &str, body: &str) -> u16 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_64_callbacks_at_once_exactly_one_is_taken() {
-    let tasks = if std::env::var_os("AQ_TEST_LARGE").is_some() { 1000 } else { 20 };
+    let tasks = if large() { 1000 } else { 20 };
     let service = std::sync::Arc::new(Service::with(&["--callback-rate-limit", "0"]).await);
     let target = Target::ok().await;
     for _ in 0..tasks {
@@ -33,7 +33,7 @@ async fn of_64_callbacks_at_once_exactly_one_is_taken() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn callback_signal_and_cancellation_race_to_one_end() {
-    let tasks = if std::env::var_os("AQ_TEST_LARGE").is_some() { 5000 } else { 60 };
+    let tasks = if large() { 5000 } else { 60 };
     let flags = ["--callback-rate-limit", "0", "--signal-rate-limit", "0"];
     let service = std::sync::Arc::new(Service::with(&flags).await);
     let (target, receiver) = (Target::ok().await, Target::ok().await);

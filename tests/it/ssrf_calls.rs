@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::ssrf::{Line, catalogue};
-use crate::support::{Names, Reply, Service, Target, until};
+use crate::support::{Names, Reply, Service, Target, large, until};
 
 const REFUSED: &str = "Target refused: target address is not allowed";
 const UNRESOLVED: &str = "Network error: name could not be resolved";
@@ -225,7 +225,7 @@ impl Resolver for Rebinding {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rebinding_name_never_reaches_the_forbidden_address() {
-    let count = if std::env::var_os("AQ_TEST_LARGE").is_some() { 1000 } else { 60 };
+    let count = if large() { 1000 } else { 60 };
     // A new connection, and so a new look-up, for every attempt.
     let target = Target::start(|_, _| Reply::with(500, &[("connection", "close")], "")).await;
     let trap = Trap::at(&[BAD.into()], target.address.port()).await;

@@ -131,6 +131,39 @@ async fn other_jobs_news_and_failures_are_left_and_their_success_is_taken() {
 }
 
 #[tokio::test]
+async fn a_rule_of_the_tasks_own_tells_an_earlier_attempts_job_by_its_id_path() {
+    let service = Service::start().await;
+    let target = Target::start(|_, _| Reply::status(200, r#"{"job":{"id":"second"}}"#)).await;
+    let rule = json!({
+        "statusPath": "state", "doneValues": ["ok"], "failValues": ["bad"], "idPath": ["job.id", "?job"],
+    });
+    let body = json!({"targetUrl": target.url("/"), "body": "{asyncqueue_callback_url}", "callbackConfig": rule});
+    let created = service.following(&body).await;
+    let said = |id: &str, state: &str| json!({"job": {"id": id}, "state": state}).to_string();
+    for state in ["bad", "on"] {
+        let answer = service.post(&created.callback_path(), &said("first", state)).await.expect(200);
+        assert_eq!(answer.json()["task"]["status"], "waiting");
+    }
+    // The id may come with the URL instead.
+    let path = format!("{}?job=first", created.callback_path());
+    service.post(&path, r#"{"state":"bad"}"#).await.expect(200);
+    let task = service.task(&created.id).await;
+    assert_eq!((&task["status"], &task["progress"]), (&json!("waiting"), &Value::Null));
+    service.post(&created.callback_path(), &said("second", "on")).await.expect(200);
+    assert_eq!(service.task(&created.id).await["progress"]["job"]["id"], "second");
+    service.post(&created.callback_path(), &said("first", "ok")).await.expect(200);
+    assert_eq!(service.task(&created.id).await["status"], "completed");
+    // What comes after the end is refused whosever it is, and kept.
+    let created = service.following(&body).await;
+    service.ask("POST", &format!("/v1/tasks/{}/cancel", created.id)).await.expect(200);
+    service.post(&created.callback_path(), &said("first", "bad")).await.expect(409);
+    assert_eq!(service.events(&created.id).await.last().unwrap()["body"], said("first", "bad"));
+    let created = service.following(&body).await;
+    service.post(&created.callback_path(), &said("second", "bad")).await.expect(200);
+    assert_eq!(service.task(&created.id).await["status"], "failed");
+}
+
+#[tokio::test]
 async fn a_challenge_is_answered_and_uses_nothing_up() {
     let service = Service::start().await;
     let closed = gate();
@@ -191,7 +224,12 @@ async fn methods_are_those_of_the_template() {
     let service = Service::start().await;
     let (luma, _one) = waiting(&service, "luma", &json!({"id": "l"})).await;
     let (deepgram, _two) = waiting(&service, "deepgram", &json!({"request_id": "d"})).await;
+    let own = json!({"callbackConfig": {"idPath": "request_id"}});
+    let target = Target::start(|_, _| Reply::status(200, r#"{"request_id":"d"}"#)).await;
+    let asked = json!({"provider": "deepgram", "targetUrl": target.url("/"), "useCallback": true, "body": "{}"});
+    let ruled = service.following(&merged(asked, own)).await;
     for (task, method, allow) in [
+        (&ruled, "GET", "POST, PUT"),
         (&luma, "PUT", "POST"),
         (&luma, "OPTIONS", "POST"),
         (&luma, "GET", "POST"),

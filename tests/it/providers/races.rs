@@ -27,7 +27,7 @@ async fn a_lost_webhook_is_healed_by_the_poll() {
     let created = service.create(&luma(&target)).await;
     let task = service.becomes(&created.id, "completed").await;
     assert_eq!(task["result"]["body"], r#""by poll""#);
-    // The webhook that comes after all is kept, so that nothing is lost; news are not.
+    // The webhook that comes after all is kept, so that nothing is lost; news make room for it.
     service.post(&created.callback_path(), r#"{"id":"g","state":"dreaming"}"#).await.expect(409);
     service.post(&created.callback_path(), DONE).await.expect(409);
     service.post(&created.callback_path(), DONE).await.expect(409);

@@ -90,6 +90,23 @@ impl Connection {
         self.receive(method == "HEAD").await
     }
 
+    /// A chunked body, without trailers.
+    async fn chunks(&mut self) -> Vec<u8> {
+        let mut body = Vec::new();
+        loop {
+            let mut line = String::new();
+            self.stream.read_line(&mut line).await.unwrap();
+            let size = usize::from_str_radix(line.trim_end(), 16).unwrap_or_else(|_| panic!("no chunk: {line:?}"));
+            let start = body.len();
+            body.resize(start + size + 2, 0);
+            self.stream.read_exact(&mut body[start..]).await.unwrap();
+            assert_eq!(body.split_off(start + size), b"\r\n");
+            if size == 0 {
+                return body;
+            }
+        }
+    }
+
     async fn receive(&mut self, head_only: bool) -> Answer {
         let mut line = String::new();
         self.stream.read_line(&mut line).await.unwrap();
@@ -104,7 +121,9 @@ impl Connection {
             headers.push((name.to_owned(), value.to_owned()));
         }
         let mut answer = Answer { status, headers, body: Vec::new() };
-        if let Some(length) = answer.header("content-length").filter(|_| !head_only) {
+        if answer.header("transfer-encoding") == Some("chunked") && !head_only {
+            answer.body = self.chunks().await;
+        } else if let Some(length) = answer.header("content-length").filter(|_| !head_only) {
             answer.body = vec![0; length.parse().unwrap()];
             self.stream.read_exact(&mut answer.body).await.unwrap();
         }

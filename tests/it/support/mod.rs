@@ -16,6 +16,11 @@ use tokio::time::{Instant, sleep};
 /// The longest that anything is waited for. Nothing is decided by how long it took.
 pub const PATIENCE: Duration = Duration::from_secs(40);
 
+/// Whether the large forms are wanted.
+pub fn large() -> bool {
+    std::env::var("ASYNCQUEUE_TEST_LARGE").is_ok_and(|value| value == "1")
+}
+
 /// Waits until `ready` says yes.
 pub async fn until(what: &str, mut ready: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;

@@ -157,7 +157,17 @@ impl Service {
     /// Stops it and starts it anew on the same store.
     pub async fn restart(self, flags: &[&str]) -> Self {
         let (folder, clock) = (self.folder.clone(), self.clock.clone());
+        self.stop().await;
+        Self::again(folder, clock, flags).await
+    }
+
+    /// Stops it.
+    pub async fn stop(self) {
         self.app.stop().await;
+    }
+
+    /// A service on a store that another has left.
+    pub async fn again(folder: Arc<Folder>, clock: Arc<TestClock>, flags: &[&str]) -> Self {
         let flags = [&["--allow-target", "127.0.0.0/8"], flags].concat();
         Self::in_folder(folder, clock, &flags, Arc::new(Names::default()), HashMap::new()).await
     }
@@ -254,6 +264,11 @@ impl Service {
     }
 }
 
+/// A port that nobody listens on.
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
 /// A new key of this team, and its id.
 pub async fn team_key(service: &Service, team: &str) -> (String, String) {
     match service.act(Act::CreateKey { team: team.to_owned(), name: "test".to_owned() }).await {
@@ -265,8 +280,14 @@ pub async fn team_key(service: &Service, team: &str) -> (String, String) {
 /// The configuration that these flags make; a later flag wins over an earlier one.
 fn config(folder: &Folder, flags: &[&str]) -> Config {
     let database = format!("sqlite:{}", folder.0.join("store.db").display());
-    let mut all = vec!["it", "--listen", "127.0.0.1:0", "--database", &database];
-    let defaults = [("--callback-rate-limit", "0"), ("--signal-rate-limit", "0"), ("--shutdown-grace", "2s")];
+    let mut all = vec!["it", "--database", &database];
+    let defaults = [
+        ("--listen", "127.0.0.1:0"),
+        ("--callback-rate-limit", "0"),
+        ("--signal-rate-limit", "0"),
+        ("--shutdown-notice", "0s"),
+        ("--shutdown-grace", "2s"),
+    ];
     for (name, value) in defaults.iter().filter(|(name, _)| !flags.contains(name)) {
         all.extend([name, value]);
     }
