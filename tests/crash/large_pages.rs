@@ -22,7 +22,7 @@ fn memory(server: &Server, line: &str) -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn large_pages_at_once_take_bounded_memory() {
-    let (tasks, pages, mib) = (12, sized(6, 24), 16);
+    let (tasks, pages, mib) = (sized(5, 12), sized(6, 24), 16);
     let mut world = World::new("large-pages").await;
     let server = world.start().await;
     let result = format!("\"{}\"", "x".repeat((mib << 20) - 2));

@@ -12,8 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::harness::http::Client;
 use crate::harness::server::Server;
-use crate::harness::site::Site;
-use crate::harness::time::{iso, wall_ms};
+use crate::harness::world::World;
 use crate::harness::{large, sized};
 
 /// The longest that anything is waited for.
@@ -100,13 +99,14 @@ async fn dawdle(mut stream: TcpStream, start: String, drip: &'static str) -> Fat
     Fate { said: said.unwrap_or(0), after: began.elapsed() }
 }
 
-/// The path of a live signal token: for any other no body is waited for.
-async fn signal_path(site: &Site) -> String {
-    let later = iso(wall_ms() + 3_600_000);
-    let body = json!({"targetUrl": "https://target.example/", "waitForSignal": true, "delayUntil": later});
-    let created = Client::new(site.addr, Some(&site.key)).post("/v1/tasks", body.to_string()).await;
-    assert_eq!(created.status(), 201, "{created:?}");
-    format!("/v1/signals/{}", created.json()["signalToken"].as_str().expect("a token"))
+/// The path of a signal token whose task waits: for any other a body is not judged.
+async fn signal_path(world: &World) -> String {
+    let body = json!({"targetUrl": world.target.url("/call"), "waitForSignal": true, "maxWaitTime": 3600});
+    let created = world.api().post("/v1/tasks", body.to_string()).await.json();
+    while world.task(created["task"]["id"].as_str().expect("an id")).await["status"] != "waiting" {
+        sleep(Duration::from_millis(10)).await;
+    }
+    format!("/v1/signals/{}", created["signalToken"].as_str().expect("a token"))
 }
 
 /// Asks until it is told to stop; gives how long each answer took, the quickest first.
@@ -114,7 +114,8 @@ async fn ask_meanwhile(client: Client, stop: CancellationToken) -> Vec<Duration>
     let mut took = Vec::new();
     while !stop.is_cancelled() {
         let began = Instant::now();
-        assert_eq!(client.get("/v1/tasks?limit=1").await.status(), 200);
+        let outcome = client.get("/v1/tasks?limit=1").await;
+        assert_eq!(outcome.status(), 200, "{outcome:?} after {:?}", began.elapsed());
         took.push(began.elapsed());
         sleep(Duration::from_millis(10)).await;
     }
@@ -137,13 +138,15 @@ fn raise_descriptors() {
 async fn every_kind_of_slow_client_is_let_go_while_others_are_served() {
     raise_descriptors();
     let each = sized(25, 500);
-    let mut site = Site::new("t29");
+    let mut world = World::new("t29").await;
     if !large() {
         let flags = [Limit::FirstByte, Limit::Header, Limit::Body, Limit::Idle].map(Limit::flag);
-        site.arguments = flags.iter().flat_map(|(name, value)| [(*name).to_owned(), (*value).to_owned()]).collect();
+        world.site.arguments =
+            flags.iter().flat_map(|(name, value)| [name, value]).map(|word| (*word).into()).collect();
     }
-    let server = Server::start(&site).await;
-    let path = signal_path(&site).await;
+    let server = world.start().await;
+    let path = signal_path(&world).await;
+    let site = &world.site;
     let stop = CancellationToken::new();
     let asking = tokio::spawn(ask_meanwhile(Client::new(site.addr, Some(&site.key)), stop.clone()));
     let before = descriptors(&server);

