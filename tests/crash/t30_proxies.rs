@@ -101,7 +101,7 @@ async fn answers(addr: SocketAddr, bytes: &[u8]) -> Vec<u16> {
     let mut stream = TcpStream::connect(addr).await.expect("a connection");
     let _ = stream.write_all(bytes).await;
     let mut heard = Vec::new();
-    let mut part = [0; 16 * 1024];
+    let mut part = vec![0; 16 * 1024];
     while let Ok(Ok(count @ 1..)) = timeout(Duration::from_millis(400), stream.read(&mut part)).await {
         heard.extend_from_slice(&part[..count]);
     }

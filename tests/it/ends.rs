@@ -171,7 +171,7 @@ async fn a_polls_result_a_callback_a_signal_and_a_cancellation_race_to_one_end()
             let task = service.create(&body).await;
             service.once(&task.id, "polling", |task| task["status"] == "polling").await;
             // The first poll comes after one interval and up to half of another; the others spread over more than that.
-            let delays = [0, 1, 2].map(|place| Duration::from_millis(1000) + jitter(number, place, 1500));
+            let delays = [0, 1, 2].map(|place| Duration::from_secs(1) + jitter(number, place, 1500));
             let race = Race::run(&service, &task, delays).await;
             let ended = end_of(&service, &task.id).await;
             race.judge(&ended, "polled");
