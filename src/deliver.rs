@@ -14,6 +14,7 @@ use tracing::{debug, warn};
 use crate::clock::Clock;
 use crate::guard::Guard;
 use crate::outbound::{self, CallError, Client, Signer};
+use crate::stats::{Call, Statistics};
 use crate::store::{ClaimedDelivery, Store, StoreError, TaskRecord};
 use crate::task::{Delivery, DeliveryOutcome, DeliveryStatus, Status};
 use crate::teams::Teams;
@@ -46,6 +47,8 @@ pub struct Deliverer {
     pub clock: Arc<dyn Clock>,
     /// Counts.
     pub metrics: Metrics,
+    /// Counts for the dashboard, by team and receiver.
+    pub stats: Arc<Statistics>,
     /// Is notified when a webhook may have become due.
     pub wake: Arc<Notify>,
     /// Webhooks under way at once.
@@ -110,6 +113,7 @@ impl Deliverer {
 
     async fn perform(&self, claim: ClaimedDelivery, give_up: &CancellationToken) {
         let task = &claim.record.task;
+        let started = tokio::time::Instant::now();
         let outcome = match self.prepare(&claim).await {
             Ok(request) => self.client.tell(task.team.0, request, give_up).await,
             Err(error) => Err(error),
@@ -119,6 +123,13 @@ impl Deliverer {
             return;
         }
         let outcome = judge(outcome);
+        self.stats.told(Call {
+            team: task.team,
+            url: claim.record.request.on_complete_url.as_deref().unwrap_or_default(),
+            provider: None,
+            failed: outcome.error.is_some(),
+            took: started.elapsed(),
+        });
         loop {
             match self.store.finish_delivery(task.id, outcome.clone(), self.clock.now()).await {
                 Ok(delivery) => {

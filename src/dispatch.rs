@@ -19,6 +19,7 @@ use crate::credentials::{Keyring, Kind};
 use crate::follow;
 use crate::guard::Guard;
 use crate::outbound::{self, Attempt, CallError, Client, Signer, classify, secret_header};
+use crate::stats::{Call, Statistics};
 use crate::store::{Capacity, Claimed, HostId, Store, StoreError};
 use crate::task::{self, Event, Method, Payload, Request, Status, Task, Timestamp, placeholder};
 use crate::teams::Teams;
@@ -52,6 +53,8 @@ pub struct Dispatcher {
     pub clock: Arc<dyn Clock>,
     /// Counts.
     pub metrics: Metrics,
+    /// Counts for the dashboard, by team, host and provider.
+    pub stats: Arc<Statistics>,
     /// Is notified when a task may have become due.
     pub wake: Arc<Notify>,
     /// Callback URLs are this and the id.
@@ -151,7 +154,19 @@ impl Dispatcher {
                 (Event::Answered { attempt: number, answer, duration_ms }, payload)
             }
         };
+        self.tell_statistics(&claim, &event, took);
         self.record(&claim, event, payload, took, now).await;
+    }
+
+    fn tell_statistics(&self, claim: &Claimed, event: &Event, took: Duration) {
+        let Event::Answered { answer, .. } = event else { return };
+        self.stats.called(Call {
+            team: claim.task.team,
+            url: &claim.request.target_url,
+            provider: claim.request.follow.provider.as_deref(),
+            failed: !matches!(answer, task::Answer::Accepted { .. }),
+            took,
+        });
     }
 
     /// Hands the outcome to the store, and does not give up while the store is away: the call was made.

@@ -15,6 +15,7 @@ use tracing::{debug, warn};
 use crate::clock::Clock;
 use crate::guard::Guard;
 use crate::outbound::Client;
+use crate::stats::{Call, Statistics};
 use crate::store::{Capacity, ClaimedPoll, HostId, Store, StoreError};
 use crate::task::{Event, Payload, PollVerdict, TaskId, Timestamp};
 use crate::telemetry::metrics::{Metrics, PollOutcome};
@@ -44,6 +45,8 @@ pub struct Poller {
     pub clock: Arc<dyn Clock>,
     /// Counts.
     pub metrics: Metrics,
+    /// Counts for the dashboard, by team and provider.
+    pub stats: Arc<Statistics>,
     /// Is told of earlier polls.
     pub alarm: Arc<Alarm>,
     /// Polls in flight at once.
@@ -157,6 +160,14 @@ impl Poller {
         };
         let duration_ms = i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX);
         self.metrics.poll_ended(outcome_of(&found.verdict));
+        self.stats.polled(Call {
+            team: claim.record.task.team,
+            url: &claim.record.request.target_url,
+            provider: claim.record.request.follow.provider.as_deref(),
+            // A job that failed was asked after with success.
+            failed: !matches!(found.verdict, PollVerdict::Done | PollVerdict::Pending | PollVerdict::Failed { .. }),
+            took: started.elapsed(),
+        });
         let event = Event::Polled {
             poll: claim.record.task.polling.polls + 1,
             verdict: found.verdict,

@@ -71,18 +71,37 @@ pub async fn retry(
     uri: http::Uri,
 ) -> Result<Response, Problem> {
     let id = tasks::id_before(uri.path(), "/retry")?;
-    let before = tasks::owned(&api, &team, id).await?;
+    let asked = repeated(&api, &team, id).await?;
+    store(&api, &team, asked, None).await
+}
+
+/// What a final task did, to be done once more.
+pub(super) async fn repeated(api: &Api, team: &Team, id: TaskId) -> Result<Asked, Problem> {
+    let before = tasks::owned(api, team, id).await?;
     if !before.task.status().is_final() {
         let text = format!("Task has not ended (current: {})", before.task.status().name());
         return Err(Problem::new(StatusCode::CONFLICT, text));
     }
     let request = Request { retry_of: Some(id), ..before.request };
-    let host = request::host_of(&request, &api)?;
-    request::check_references(&api, team.id, &request).await?;
-    store(&api, &team, Asked { request, host, policy: before.task.policy, priority: before.task.priority }, None).await
+    let host = request::host_of(&request, api)?;
+    request::check_references(api, team.id, &request).await?;
+    Ok(Asked { request, host, policy: before.task.policy, priority: before.task.priority })
 }
 
 async fn store(api: &Api, team: &Team, asked: Asked, idempotency: Option<Idempotency>) -> Result<Response, Problem> {
+    match insert(api, team, asked, idempotency).await? {
+        Ok(record) => Ok(answer(api, team, StatusCode::CREATED, &record)),
+        Err(before) => replay(api, team, before).await,
+    }
+}
+
+/// Adds a task; answers it, or the id of the one that the same creation made before.
+pub(super) async fn insert(
+    api: &Api,
+    team: &Team,
+    asked: Asked,
+    idempotency: Option<Idempotency>,
+) -> Result<Result<TaskRecord, TaskId>, Problem> {
     let key_number = api.keyring.current();
     loop {
         let (id, now) = api.ids.make();
@@ -90,11 +109,8 @@ async fn store(api: &Api, team: &Team, asked: Asked, idempotency: Option<Idempot
         let new =
             NewTask { task: task.clone(), request: asked.request.clone(), host: asked.host, key_number, idempotency };
         match api.store.create(new).await {
-            Ok(Created::New) => {
-                let record = fresh(task, asked.request, key_number);
-                return Ok(answer(api, team, StatusCode::CREATED, &record));
-            }
-            Ok(Created::Before(id)) => return replay(api, team, id).await,
+            Ok(Created::New) => return Ok(Ok(fresh(task, asked.request, key_number))),
+            Ok(Created::Before(id)) => return Ok(Err(id)),
             // Only a clock that was set back makes an id twice; the next one will do.
             Err(StoreError::Taken) => {}
             Err(error) => return Err(error.into()),

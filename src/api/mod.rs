@@ -2,6 +2,7 @@
 
 mod answer;
 mod auth;
+mod by_hand;
 mod callbacks;
 mod compact;
 mod create;

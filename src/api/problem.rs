@@ -39,6 +39,11 @@ impl Problem {
         Self { status, error: error.into(), details: Vec::new(), retry_after: None, allow: None }
     }
 
+    /// What is said, in words.
+    pub fn text(&self) -> &str {
+        &self.error
+    }
+
     /// A 400 with this text.
     pub fn bad_request(error: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, error)

@@ -72,15 +72,20 @@ pub async fn cancel(
     uri: Uri,
 ) -> Result<Response, Problem> {
     let id = id_before(uri.path(), "/cancel")?;
-    owned_state(&api, &team, id).await?;
+    Ok(one(&give_up(&api, &team, id).await?, &team))
+}
+
+/// Cancels a task of the team; its provider is asked to stop the job, where it can be asked.
+pub async fn give_up(api: &Api, team: &Team, id: TaskId) -> Result<TaskRecord, Problem> {
+    owned_state(api, team, id).await?;
     match api.store.transition(id, Event::Cancel, None, api.clock.now()).await {
         Ok(_) => {
-            let record = owned(&api, &team, id).await?;
+            let record = owned(api, team, id).await?;
             if record.request.follow.poll_config.is_some() {
                 // Best effort: where the queue is full, the provider is not told.
                 let _ = api.cancelled.try_send(id);
             }
-            Ok(one(&record, &team))
+            Ok(record)
         }
         Err(StoreError::Refused(refusal)) => {
             let text = format!("Task cannot be cancelled (current: {})", refusal.status.name());
@@ -115,9 +120,15 @@ pub async fn resend(
     uri: Uri,
 ) -> Result<Response, Problem> {
     let id = id_before(uri.path(), "/webhook/resend")?;
-    owned_state(&api, &team, id).await?;
+    send_again(&api, &team, id).await?;
+    Ok(one(&owned(&api, &team, id).await?, &team))
+}
+
+/// Makes the completion webhook of a team's task due again.
+pub async fn send_again(api: &Api, team: &Team, id: TaskId) -> Result<(), Problem> {
+    owned_state(api, team, id).await?;
     match api.store.resend(id, api.clock.now()).await {
-        Ok(_) => Ok(one(&owned(&api, &team, id).await?, &team)),
+        Ok(_) => Ok(()),
         Err(StoreError::Refused(refusal)) => {
             let text = format!("Task has not ended (current: {})", refusal.status.name());
             Err(Problem::new(StatusCode::CONFLICT, text))

@@ -1,5 +1,6 @@
 //! Composition: opens the store, starts the loops and the server, and stops them in order.
 
+mod pages;
 pub mod process;
 pub mod secrets;
 pub mod socket;
@@ -31,6 +32,8 @@ use crate::outbound::{Client, ClientConfig, Resolver};
 use crate::people::{self, People};
 use crate::poll::{self, Poller};
 use crate::providers;
+use crate::stats::Statistics;
+use crate::store::browse::Browse;
 use crate::store::sqlite::{self, Sqlite};
 use crate::store::{Directory, Effects, Observer, Store, StoreError};
 use crate::strays::Strays;
@@ -38,6 +41,7 @@ use crate::task::{self, TaskId};
 use crate::teams::Teams;
 use crate::telemetry::metrics::Metrics;
 use crate::timers::{Alarm, Retention, Timers};
+use crate::ui::live::Live;
 use crate::ui::{self, Ui};
 use crate::vault::Vault;
 use crate::waiters::Waiters;
@@ -88,6 +92,8 @@ pub struct App {
 pub struct Opened {
     /// The store.
     pub store: Arc<dyn Store>,
+    /// Answers what pages ask about tasks.
+    pub browse: Arc<dyn Browse>,
     /// Who is who.
     pub people: Arc<People>,
     /// Makes ids.
@@ -109,6 +115,9 @@ struct Hub {
     matched: Arc<Notify>,
     waiters: Arc<Waiters>,
     metrics: Metrics,
+    stats: Arc<Statistics>,
+    live: Arc<Live>,
+    stop: CancellationToken,
 }
 
 impl Observer for Hub {
@@ -129,6 +138,10 @@ impl Observer for Hub {
             self.matched.notify_one();
         }
         self.waiters.wake(&effects.changed);
+        self.stats.committed(&effects.created, &effects.ended);
+        if !effects.changed.is_empty() || !effects.created.is_empty() {
+            self.live.changed();
+        }
     }
 
     fn batch(&self, commands: usize, took: Duration) {
@@ -137,8 +150,11 @@ impl Observer for Hub {
 }
 
 impl Hub {
-    fn new() -> Self {
+    fn new(clock: Arc<dyn Clock>) -> Self {
+        let stop = CancellationToken::new();
         Self {
+            live: Arc::new(Live::new(stop.clone())),
+            stop,
             dispatch: Arc::default(),
             deliver: Arc::default(),
             alarm: Arc::default(),
@@ -146,6 +162,7 @@ impl Hub {
             matched: Arc::default(),
             waiters: Arc::default(),
             metrics: Metrics::new(env!("CARGO_PKG_VERSION")),
+            stats: Arc::new(Statistics::new(clock)),
         }
     }
 }
@@ -154,12 +171,13 @@ impl Hub {
 pub async fn open(config: &Config, surroundings: &Surroundings) -> Result<Opened, String> {
     providers::embedded().map_err(|bad| bad.to_string())?;
     let Database::Sqlite(database) = &config.database;
-    let hub = Arc::new(Hub::new());
+    let hub = Arc::new(Hub::new(surroundings.clock.clone()));
     let options = sqlite::Options { path: database.clone(), observer: hub.clone(), fatal: surroundings.fatal.clone() };
     let store = Sqlite::open(options).map_err(in_words)?;
     let keyring = secrets::unlock(config, database, &store).await?;
     let store = Arc::new(store);
     let directory: Arc<dyn Directory> = store.clone();
+    let browse: Arc<dyn Browse> = store.clone();
     let store: Arc<dyn Store> = store;
     let teams = Arc::new(Teams::new(store.clone(), keyring.clone()));
     let ids = Arc::new(Ids::new(surroundings.clock.clone()));
@@ -183,7 +201,7 @@ pub async fn open(config: &Config, surroundings: &Surroundings) -> Result<Opened
         key_file: config.secret_keys.is_none().then(|| key_file::beside(database)),
         rotating: tokio::sync::Mutex::default(),
     });
-    Ok(Opened { store, people, ids, keyring, admin, database: database.clone(), hub })
+    Ok(Opened { store, browse, people, ids, keyring, admin, database: database.clone(), hub })
 }
 
 impl App {
@@ -207,7 +225,7 @@ impl App {
             address,
             first_key,
             setup_url: None,
-            stop: CancellationToken::new(),
+            stop: opened.hub.stop.clone(),
             give_up: CancellationToken::new(),
             close: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -220,7 +238,7 @@ impl App {
         app.start_loops(config, &surroundings, &opened, called_off).await?;
         app.edge.spawn(socket::serve(commands, opened.admin.clone(), app.close.clone()));
         let api = Arc::new(app.api(config, &surroundings, &opened, cancelled)?);
-        let pages = (!config.no_dashboard).then(|| ui::routes(app.ui(config, &opened)));
+        let pages = (!config.no_dashboard).then(|| ui::routes(app.ui(config, &surroundings, &opened, api.clone())));
         app.setup_url = app.setup_url(config, &opened.people).await?;
         let limits = limits(config);
         app.edge.spawn(net::serve(listener, api::service(api, pages), limits, app.close.clone()));
@@ -245,6 +263,7 @@ impl App {
             vault: vault(opened, &guard),
             clock: around.clock.clone(),
             metrics: opened.hub.metrics.clone(),
+            stats: opened.hub.stats.clone(),
             wake: opened.hub.dispatch.clone(),
             callback_base: self.callback_base(config),
             max_in_flight: config.max_in_flight,
@@ -258,6 +277,7 @@ impl App {
             teams: opened.admin.teams.clone(),
             clock: around.clock.clone(),
             metrics: opened.hub.metrics.clone(),
+            stats: opened.hub.stats.clone(),
             wake: opened.hub.deliver.clone(),
             max_in_flight: config.max_deliveries,
         };
@@ -288,6 +308,7 @@ impl App {
             vault: vault(opened, guard),
             clock: around.clock.clone(),
             metrics: opened.hub.metrics.clone(),
+            stats: opened.hub.stats.clone(),
             alarm: opened.hub.poll.clone(),
             max_in_flight: config.max_polls,
             max_per_host: config.max_in_flight_per_host,
@@ -329,8 +350,11 @@ impl App {
         })
     }
 
-    fn ui(&self, config: &Config, opened: &Opened) -> Arc<Ui> {
+    fn ui(&self, config: &Config, around: &Surroundings, opened: &Opened, api: Arc<Api>) -> Arc<Ui> {
+        self.tasks.spawn(opened.hub.live.clone().run());
+        self.tasks.spawn(opened.hub.stats.clone().run(opened.browse.clone(), self.stop.clone()));
         Arc::new(Ui {
+            views: pages::views(config, around.clock.clone(), opened, api, self.address),
             people: opened.people.clone(),
             store: opened.store.clone(),
             trusted_proxies: config.trusted_proxy.clone(),

@@ -8,12 +8,17 @@ use super::settings::{Config, Preset, SETTINGS, Setting};
 impl Config {
     /// Every effective value with its source, for `asyncqueue check-config`. Secrets are only said to be there.
     pub fn describe(&self) -> String {
+        table(&self.in_force())
+    }
+
+    /// Name, value and source of every setting.
+    pub fn in_force(&self) -> Vec<(&'static str, String, String)> {
         let settings = SETTINGS
             .iter()
             .map(|setting| (setting.name, self.effective(setting), self.sources.origin(setting.name).to_string()));
         let secrets = [(BOOTSTRAP_KEY, self.bootstrap_key.is_some()), (SECRET_KEY, self.secret_keys.is_some())];
         let secrets = secrets.map(|(name, set)| (name, presence(set).to_owned(), String::new()));
-        table(&settings.chain(secrets).collect::<Vec<_>>())
+        settings.chain(secrets).collect()
     }
 
     fn effective(&self, setting: &Setting) -> String {

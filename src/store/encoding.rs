@@ -178,6 +178,13 @@ pub(super) fn read_request(head: &str, body: Option<Vec<u8>>) -> Result<Request,
     })
 }
 
+/// A request's method, URL and provider, without the rest.
+pub(super) fn read_request_head(head: &str) -> Result<(Method, String, Option<String>), StoreError> {
+    let head: RequestHead = from_json(head)?;
+    let method = Method::from_name(&head.method).ok_or_else(|| broken("method"))?;
+    Ok((method, head.url, head.follow.and_then(|follow| follow.provider)))
+}
+
 pub(super) fn write_payload(payload: &Payload) -> Written {
     let head = PayloadHead { status: payload.status_code, headers: payload.headers.clone(), ms: payload.duration_ms };
     Written { head: to_json(&head), body: Some(payload.body.clone()) }

@@ -1,6 +1,7 @@
 //! The reference model: a store that is obviously right, and nothing else. It keeps nothing on disk, and looks at
 //! every task for every question.
 
+mod browse;
 mod following;
 mod people;
 mod shelf;

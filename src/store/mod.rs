@@ -1,5 +1,6 @@
 //! Where tasks live. A trait of atomic acts, its promises as tests ([`contract`]), and its backends.
 
+pub mod browse;
 #[doc(hidden)]
 pub mod contract;
 mod encoding;
@@ -220,6 +221,29 @@ pub struct Effects {
     pub poll: Option<Timestamp>,
     /// An event that came early may have found its task.
     pub matched: bool,
+    /// Whose tasks were created, one for each.
+    pub created: Vec<TeamId>,
+    /// Tasks that ended.
+    pub ended: Vec<Ended>,
+}
+
+/// A task that ended, as far as statistics are made of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Whose.
+    pub team: TeamId,
+    /// In which final status.
+    pub status: Status,
+    /// How long it took from its creation, milliseconds.
+    pub after_ms: i64,
+}
+
+impl Ended {
+    /// The task's end, if it has ended.
+    pub fn of(task: &Task) -> Option<Self> {
+        let after_ms = task.completed_at()?.millis_since(task.created_at);
+        Some(Self { team: task.team, status: task.status(), after_ms })
+    }
 }
 
 /// Is told of every commit, after it is on disk. Calls must return quickly.

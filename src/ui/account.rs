@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 use super::enter::{complaint, explain};
 use super::form::{CSRF, Guarded};
+use super::frame::{self, Section};
 use super::who::Person;
 use super::{Ui, plain, who};
 use crate::people::Wrong;
@@ -88,7 +89,13 @@ async fn content(ui: &Ui, person: &Person, why: Option<&str>) -> Result<Markup, 
         (where_signed_in(person, &sessions))
         (history(&lines))
     };
-    Ok(plain::alone("Your account", content))
+    Ok(match person.reader("/account") {
+        Some(reader) => {
+            let content = html! { (frame::head("Your account", html! {}, html! {})) div.stack.own { (content) } };
+            frame::page("Your account", Section::Other, &reader, content)
+        }
+        None => plain::alone("Your account", content),
+    })
 }
 
 fn guard(person: &Person) -> Markup {

@@ -1,24 +1,52 @@
-//! The dashboard: server-rendered pages that read through the store. Whatever was stored is text here and never markup.
+//! The dashboard: server-rendered pages that read through the store, with one style sheet and one small script of ours.
+//! Whatever was stored is text here and never markup.
 //!
 //! `/teams`, `/apikeys`, `/invitations`, `/sessions`, `/me` and `/signin` belong to the management API; pages live beside
 //! them.
 
 pub mod account;
+pub mod act;
+pub mod answer;
+pub mod assets;
+pub mod audit;
+pub mod chart;
 pub mod cookie;
+pub mod curl;
 pub mod enter;
+pub mod events;
+pub mod filters;
 pub mod form;
+pub mod frame;
+pub mod icon;
 mod invite;
+pub mod life;
+pub mod live;
+pub mod overview;
+pub mod pages;
+pub mod payload;
 mod plain;
+pub mod providers;
+pub mod settings;
+pub mod status;
+pub mod task;
+pub mod tasks;
+pub mod team;
+pub mod things;
+pub mod views;
 pub mod who;
+pub mod why;
+pub mod words;
 
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::Path;
 use axum::routing::{get, post};
 use ipnet::IpNet;
 
 use crate::people::People;
 use crate::store::Store;
+use views::Views;
 
 /// What pages work with.
 pub struct Ui {
@@ -26,6 +54,8 @@ pub struct Ui {
     pub people: Arc<People>,
     /// Where tasks live.
     pub store: Arc<dyn Store>,
+    /// What pages about tasks are made of.
+    pub views: Views,
     /// Peers whose X-Forwarded-For is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Base of this service's own URLs, without a trailing slash.
@@ -42,6 +72,7 @@ impl Ui {
 /// The pages.
 pub fn routes(ui: Arc<Ui>) -> Router {
     Router::new()
+        .route("/assets/{file}", get(async |Path(file): Path<String>| assets::serve(&file)))
         .route("/setup/{link}", get(enter::setup_page).post(enter::set_up))
         .route("/login", get(enter::login_page).post(enter::sign_in))
         .route("/logout", post(enter::sign_out))
@@ -51,6 +82,21 @@ pub fn routes(ui: Arc<Ui>) -> Router {
         .route("/account/password", post(account::set_password))
         .route("/account/sessions/others/end", post(account::end_others))
         .route("/account/sessions/{id}/end", post(account::end_session))
+        .route("/theme", post(pages::set_theme))
+        .route("/live", get(pages::live))
+        .route("/", get(pages::overview))
+        .route("/tasks", get(pages::tasks))
+        .route("/tasks/many", post(act::many))
+        .route("/tasks/many/do", post(act::many_do))
+        .route("/tasks/{id}", get(pages::task))
+        .route("/tasks/{id}/{part}", get(pages::download).post(act::one))
+        .route("/providers", get(pages::providers))
+        .route("/endpoints", get(pages::endpoints))
+        .route("/vault", get(pages::vault))
+        .route("/team", get(team::page))
         .route("/team/switch", post(enter::switch_team))
+        .route("/team/{act}", post(team::act))
+        .route("/audit", get(pages::audit))
+        .route("/settings", get(pages::settings))
         .with_state(ui)
 }

@@ -8,6 +8,7 @@ use http::request::Parts;
 use http::{HeaderMap, StatusCode, Uri, header};
 use maud::html;
 
+use super::frame::{Reader, Theme};
 use super::{Ui, cookie, form, plain};
 use crate::credentials::Bearer;
 use crate::net::{Peer, client_address};
@@ -23,6 +24,8 @@ pub struct Person {
     pub visitor: Visitor,
     /// Goes into every form, as the field `csrf`.
     pub csrf: String,
+    /// How they want pages to look.
+    pub theme: Theme,
     bearer: Arc<Bearer>,
 }
 
@@ -64,13 +67,37 @@ impl Person {
     }
 }
 
+impl Person {
+    /// The team that they look at, and what they may do there; none if they are in no team.
+    pub fn team(&self) -> Option<&(Team, Role)> {
+        let Presence { session, teams, .. } = &*self.presence;
+        teams.iter().find(|(team, _)| Some(team.id) == session.team).or(teams.first())
+    }
+
+    /// Who looks, as the frame of each page says it; none if they are in no team.
+    pub fn reader(&self, here: &str) -> Option<Reader> {
+        let (team, role) = self.team()?;
+        let names = |team: &Team| (team.uid.to_string(), team.name.clone());
+        Some(Reader {
+            name: self.presence.account.name.clone(),
+            role: role.name(),
+            team: names(team),
+            teams: self.presence.teams.iter().map(|(team, _)| names(team)).collect(),
+            csrf: self.csrf.clone(),
+            theme: self.theme,
+            here: here.to_owned(),
+        })
+    }
+}
+
 impl Sender for Person {
     async fn of(ui: &Ui, headers: &HeaderMap, peer: Option<&Peer>, uri: &Uri) -> Result<Self, Response> {
         let elsewhere = || to_sign_in(headers, uri);
         let bearer = cookie::read(headers, ui.is_secure()).ok_or_else(elsewhere)?;
         let presence = ui.people.present(&bearer).await.map_err(|error| unavailable(&error))?.ok_or_else(elsewhere)?;
         let csrf = bearer.form_token();
-        Ok(Self { presence, visitor: visitor(ui, headers, peer), csrf, bearer: Arc::new(bearer) })
+        let theme = Theme::chosen(headers);
+        Ok(Self { presence, visitor: visitor(ui, headers, peer), csrf, theme, bearer: Arc::new(bearer) })
     }
 
     fn made_form(&self, token: &str) -> bool {
@@ -98,10 +125,9 @@ impl SignedIn {
 impl Sender for SignedIn {
     async fn of(ui: &Ui, headers: &HeaderMap, peer: Option<&Peer>, uri: &Uri) -> Result<Self, Response> {
         let person = Person::of(ui, headers, peer, uri).await?;
-        let Presence { session, account, teams } = &*person.presence;
-        let chosen = teams.iter().find(|(team, _)| Some(team.id) == session.team);
-        let (team, role) = chosen.or(teams.first()).cloned().ok_or_else(no_team)?;
-        let (account, teams, csrf) = (account.clone(), teams.clone(), person.csrf.clone());
+        let (team, role) = person.team().cloned().ok_or_else(no_team)?;
+        let (account, teams) = (person.presence.account.clone(), person.presence.teams.clone());
+        let csrf = person.csrf.clone();
         Ok(Self { account, team, role, teams, csrf, person })
     }
 

@@ -3,6 +3,7 @@
 //!
 //! Time is made up, and every promise gets a store of its own.
 
+mod browse;
 mod claims;
 mod endpoints;
 mod lists;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+pub use self::browse::*;
 pub use self::claims::*;
 pub use self::endpoints::*;
 pub use self::lists::*;
@@ -110,6 +112,12 @@ macro_rules! store_contract {
             a_job_finds_the_task_whose_answer_named_it,
             an_early_event_meets_its_task_once_the_answer_names_it,
             early_events_are_bounded_and_forgotten,
+            a_search_walks_a_teams_tasks_newest_first,
+            a_search_ends_with_its_steps_and_goes_on_from_there,
+            a_search_can_be_narrowed,
+            a_search_can_be_narrowed_by_time_and_webhook,
+            what_is_stuck_is_found,
+            depths_are_counted_by_team,
             the_first_account_uses_the_setup_link_up,
             an_account_is_found_by_id_and_address,
             an_identity_signs_one_account_in,

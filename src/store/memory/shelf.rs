@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::store::{
-    ApiKey, Capacity, Claimed, ClaimedDelivery, Counts, Created, Effects, Endpoint, EventRecord, HostId,
+    ApiKey, Capacity, Claimed, ClaimedDelivery, Counts, Created, Effects, Ended, Endpoint, EventRecord, HostId,
     IDEMPOTENCY_MS, Idempotency, LATE_BODY_MAX, ListQuery, NewTask, NewTeam, Page, Seal, StoreError, Stray, Sweep,
     TaskRecord, Team, Token,
 };
@@ -92,6 +92,7 @@ impl Shelf {
         };
         self.rows.insert(task.id, Row { record, events, host: new.host, answer: None });
         self.entered(&task);
+        self.effects.created.push(task.team);
         Ok(Created::New)
     }
 
@@ -172,6 +173,7 @@ impl Shelf {
     /// A task is in a new state, or new itself.
     fn entered(&mut self, task: &Task) {
         self.effects.ready |= is_pending(task);
+        self.effects.ended.extend(Ended::of(task));
         if let Some(at) = task.state.timer() {
             self.set_timer(at, task.id);
         }

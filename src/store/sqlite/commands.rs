@@ -46,6 +46,7 @@ impl Writer {
             self.plan_poll(task.id, at)?;
         }
         self.entered(&row)?;
+        self.effects.created.push(task.team);
         Ok(Created::New)
     }
 

@@ -1,5 +1,6 @@
 //! The embedded store: `SQLite` in WAL mode with full durability, one writer with group commit, and a few readers.
 
+mod browse;
 mod checkpoint;
 mod commands;
 mod endpoints;

@@ -215,7 +215,7 @@ pub(super) fn status_of(code: i64) -> Status {
     Status::ALL.into_iter().find(|status| status_code(*status) == code).unwrap_or(Status::Failed)
 }
 
-fn write_delivery_status(status: DeliveryStatus) -> i64 {
+pub(super) fn write_delivery_status(status: DeliveryStatus) -> i64 {
     match status {
         DeliveryStatus::Pending => 0,
         DeliveryStatus::Delivered => 1,

@@ -329,9 +329,12 @@ fn no_statement_scans_or_sorts_what_can_be_large() {
     drop(folder.open());
     let db = rusqlite::Connection::open(folder.file()).unwrap();
     let sources = [include_str!("commands.rs"), include_str!("queries.rs"), include_str!("ready.rs")];
-    let more = [include_str!("row.rs"), include_str!("writer.rs")];
+    let more = [include_str!("row.rs"), include_str!("writer.rs"), include_str!("browse.rs")];
     let lists = std::iter::once(None).chain(Status::ALL.map(Some)).map(|status| queries::page_of(status, false));
-    let all: Vec<String> = sources.into_iter().chain(more).flat_map(statements).chain(lists).collect();
+    let searches = std::iter::once(None).chain(Status::ALL.map(Some)).map(|status| browse::candidates(status, false));
+    let pending = row::select(browse::PENDING);
+    let all = sources.into_iter().chain(more).flat_map(statements).chain(lists).chain(searches).chain([pending]);
+    let all: Vec<String> = all.collect();
     assert!(all.len() > 30, "the sources' statements were not found: {all:#?}");
     for sql in all {
         for line in plan(&db, &sql) {
@@ -366,4 +369,13 @@ fn the_partial_indexes_are_used() {
     assert!(page(Status::Failed, false).contains("task_by_status (team=? AND status=?)"));
     assert!(page(Status::Waiting, false).contains("task_by_team (team=?)"));
     assert!(page(Status::Waiting, true).contains("SEARCH task USING INTEGER PRIMARY KEY"));
+    let search = |status, few| plan(&db, &browse::candidates(status, few)).join("\n");
+    assert!(search(None, false).contains("task_by_team (team=? AND rowid>? AND rowid<?)"));
+    assert!(search(Some(Status::Completed), false).contains("task_by_team (team=? AND rowid>? AND rowid<?)"));
+    assert!(
+        search(Some(Status::Failed), false).contains("task_by_status (team=? AND status=? AND rowid>? AND rowid<?)")
+    );
+    assert!(search(Some(Status::Waiting), true).contains("SEARCH task USING INTEGER PRIMARY KEY"));
+    let pending = plan(&db, &row::select(browse::PENDING)).join("\n");
+    assert!(pending.contains("task_by_status (team=? AND status=?)"), "{pending}");
 }

@@ -12,7 +12,7 @@ use super::in_hand::InHand;
 use super::ready::{Place, Ready};
 use super::row::{self, Row};
 use crate::store::encoding::{self, Written};
-use crate::store::{Effects, Observer, StoreError};
+use crate::store::{Effects, Ended, Observer, StoreError};
 use crate::task::{Delivery, Entry, Keep, Payload, State, Step, Task, TaskId, TeamId, Timestamp};
 
 /// At most this many commands share a commit.
@@ -364,6 +364,7 @@ impl Writer {
     pub fn entered(&mut self, row: &Row) -> Result<(), StoreError> {
         let task = &row.task;
         self.count(task.team, task.state, 1);
+        self.effects.ended.extend(Ended::of(task));
         if let State::Pending { since } = task.state {
             let place = Place { rank: -i64::from(task.priority), since: since.0, key: task.id.sort_key() };
             self.ready.add(task.team, row.host, place);

@@ -1,0 +1,232 @@
+//! What is answered at each address: asks the store what a page needs, and hands it to the page.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Path, RawQuery, State};
+use axum::response::Response;
+use http::uri::PathAndQuery;
+use http::{HeaderValue, StatusCode, Uri, header};
+
+use super::answer::{self, html as shown};
+use super::filters::Filters;
+use super::form::{Guarded, refused};
+use super::frame::{Reader, Theme};
+use super::overview::Overview;
+use super::task::TaskPage;
+use super::tasks::{TasksPage, first_command};
+use super::who::{Person, SignedIn, unavailable};
+use super::{Ui, audit, enter, filters, providers, settings, things};
+use crate::store::{EventRecord, Role, StoreError, TaskRecord};
+use crate::task::{Entry, TaskId};
+
+/// So many tasks are on a page of the list.
+const PAGE: usize = 50;
+
+/// So many tasks are looked at for one page.
+const STEPS: usize = 20_000;
+
+/// So many are looked at for what does not get on.
+const STUCK_STEPS: usize = 1_000;
+
+/// So many lines of the audit log are on a page.
+const LINES: u32 = 100;
+
+type Shared = State<Arc<Ui>>;
+
+/// Who looks, as the frame of each page says it.
+pub fn reader(who: &SignedIn, uri: &Uri) -> Reader {
+    let here = uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    who.person.reader(here).unwrap_or_default()
+}
+
+/// `POST /theme`.
+pub async fn set_theme(guarded: Guarded<Person>) -> Response {
+    let mut response = answer::see(guarded.form.get("back"));
+    let cookie = Theme::named(guarded.form.get("theme")).cookie();
+    if let Ok(cookie) = HeaderValue::try_from(cookie) {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    response
+}
+
+/// `GET /`.
+pub async fn overview(State(ui): Shared, who: SignedIn, uri: Uri) -> Result<Response, Response> {
+    let (counts, stuck) =
+        tokio::try_join!(ui.views.browse.depth(who.team.id), ui.views.browse.stuck(who.team.id, STUCK_STEPS))
+            .map_err(|error| unavailable(&error))?;
+    let page = Overview {
+        stats: &ui.views.stats.of(who.team.id),
+        started: ui.views.stats.started(),
+        counts: &counts,
+        stuck: &stuck,
+        now: ui.views.clock.now(),
+        reader: &reader(&who, &uri),
+        first: &first_command(&ui.base_url),
+        node: [&ui.views.node, env!("CARGO_PKG_VERSION"), ui.views.backend],
+    };
+    Ok(shown(StatusCode::OK, page.draw()))
+}
+
+/// `GET /tasks`.
+pub async fn tasks(State(ui): Shared, who: SignedIn, uri: Uri) -> Result<Response, Response> {
+    let filters = Filters::of_query(uri.query().unwrap_or_default());
+    if let Some(id) = filters.task()
+        && ui.store.state(id).await.is_ok_and(|task| task.team == who.team.id)
+    {
+        return Ok(answer::see(&format!("/tasks/{id}")));
+    }
+    let counts = ui.views.browse.depth(who.team.id).await.map_err(|error| unavailable(&error))?;
+    let found = match filters.search(who.team.id, PAGE, STEPS) {
+        Ok(search) => Ok(ui.views.browse.search(search).await.map_err(|error| unavailable(&error))?),
+        Err(wrong) => Err(wrong),
+    };
+    let status = if found.is_ok() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
+    let said = done(&uri);
+    let page = TasksPage {
+        filters: &filters,
+        found,
+        counts: &counts,
+        now: ui.views.clock.now(),
+        reader: &reader(&who, &uri),
+        may_act: who.role >= Role::Member,
+        done: said.as_deref(),
+        first: &first_command(&ui.base_url),
+    };
+    Ok(shown(status, page.draw()))
+}
+
+/// What an act left to say, in the address that it led to. Only numbers and words of ours come back.
+fn done(uri: &Uri) -> Option<String> {
+    let query = uri.query()?;
+    let value = |name: &str| {
+        let mut pairs = url::form_urlencoded::parse(query.as_bytes());
+        pairs.find(|(known, _)| known == name).map(|(_, value)| value.into_owned())
+    };
+    let number = |name| value(name).and_then(|text| text.parse::<u64>().ok()).unwrap_or_default();
+    let what = match value("done")?.as_str() {
+        "cancel" => "cancelled",
+        "retry" => "retried",
+        "resend" => "told to send its webhook again",
+        _ => return None,
+    };
+    let (count, left) = (number("count"), number("left"));
+    let tasks = super::words::plural(count, "task was", "tasks were");
+    let left = if left > 0 { format!(" {} could not be.", super::words::count(left)) } else { String::new() };
+    Some(format!("{tasks} {what}.{left}"))
+}
+
+/// A task of the reader's team.
+pub async fn owned(ui: &Ui, who: &SignedIn, id: &str) -> Result<TaskRecord, Response> {
+    let missing = || refused(StatusCode::NOT_FOUND, "There is no such task in this team.");
+    let id = TaskId::parse(id).ok_or_else(missing)?;
+    match ui.store.read(id).await {
+        Ok(record) if record.task.team == who.team.id => Ok(record),
+        Ok(_) | Err(StoreError::NotFound) => Err(missing()),
+        Err(error) => Err(unavailable(&error)),
+    }
+}
+
+/// `GET /tasks/{id}`.
+pub async fn task(State(ui): Shared, who: SignedIn, Path(id): Path<String>, uri: Uri) -> Result<Response, Response> {
+    let record = owned(&ui, &who, &id).await?;
+    let events = history(&ui, &record).await?;
+    let said = done(&uri);
+    let page = TaskPage {
+        record: &record,
+        events: &events,
+        now: ui.views.clock.now(),
+        reader: &reader(&who, &uri),
+        may_act: who.role >= Role::Member,
+        done: said.as_deref(),
+    };
+    Ok(shown(StatusCode::OK, page.draw()))
+}
+
+async fn history(ui: &Ui, record: &TaskRecord) -> Result<Vec<EventRecord>, Response> {
+    ui.store.events(record.task.id).await.map_err(|error| unavailable(&error))
+}
+
+/// `GET /tasks/{id}/{part}`: a body as it is, to be saved and never to be shown.
+pub async fn download(
+    State(ui): Shared,
+    who: SignedIn,
+    Path((id, part)): Path<(String, String)>,
+) -> Result<Response, Response> {
+    let record = owned(&ui, &who, &id).await?;
+    let missing = || refused(StatusCode::NOT_FOUND, "The task has no such body.");
+    let bytes = match part.as_str() {
+        "result" => record.result.map(|payload| payload.body),
+        "progress" => record.progress.map(|payload| payload.body),
+        "request-body" => record.request.body.map(Into::into),
+        "late-callback" => {
+            let events = history(&ui, &record).await?;
+            events.into_iter().find(|event| event.entry == Entry::CallbackLate).and_then(|event| event.body)
+        }
+        _ => None,
+    };
+    Ok(attachment(&format!("{id}-{part}"), bytes.ok_or_else(missing)?))
+}
+
+fn attachment(name: &str, bytes: bytes::Bytes) -> Response {
+    let mut response = Response::new(Body::from(bytes));
+    let headers = response.headers_mut();
+    answer::secure(headers);
+    let policy = HeaderValue::from_static("default-src 'none'; sandbox; frame-ancestors 'none'");
+    headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Ok(name) = HeaderValue::try_from(format!("attachment; filename=\"{name}.txt\"")) {
+        headers.insert(header::CONTENT_DISPOSITION, name);
+    }
+    response
+}
+
+/// `GET /live`, or `GET /live?task=…`: a stream that says when there is news.
+pub async fn live(State(ui): Shared, who: SignedIn, RawQuery(query): RawQuery) -> Result<Response, Response> {
+    let query = query.unwrap_or_default();
+    let waiter = match query.strip_prefix("task=") {
+        Some(id) => Some(ui.views.waiters.register(owned(&ui, &who, id).await?.task.id)),
+        None => None,
+    };
+    let full = || refused(StatusCode::SERVICE_UNAVAILABLE, "Too many pages are open; reload this one for news.");
+    ui.views.live.stream(waiter).ok_or_else(full)
+}
+
+/// `GET /providers`.
+pub async fn providers(State(ui): Shared, who: SignedIn, uri: Uri) -> Response {
+    let templates: Vec<_> = filters::templates().collect();
+    let minute = ui.views.clock.now().0.div_euclid(60_000);
+    let stats = ui.views.stats.of(who.team.id);
+    shown(StatusCode::OK, providers::page(&templates, &stats, minute, &reader(&who, &uri)))
+}
+
+/// `GET /endpoints`.
+pub async fn endpoints(State(ui): Shared, who: SignedIn, uri: Uri) -> Result<Response, Response> {
+    let endpoints = ui.store.endpoints(who.team.id).await.map_err(|error| unavailable(&error))?;
+    let now = ui.views.clock.now();
+    Ok(shown(StatusCode::OK, things::endpoints(&endpoints, &ui.base_url, now, &reader(&who, &uri))))
+}
+
+/// `GET /vault`.
+pub async fn vault(State(ui): Shared, who: SignedIn, uri: Uri) -> Result<Response, Response> {
+    let tokens = ui.store.tokens(who.team.id).await.map_err(|error| unavailable(&error))?;
+    let now = ui.views.clock.now();
+    Ok(shown(StatusCode::OK, things::vault(&tokens, &ui.base_url, now, &reader(&who, &uri))))
+}
+
+/// `GET /audit`.
+pub async fn audit(State(ui): Shared, who: SignedIn, uri: Uri) -> Result<Response, Response> {
+    let before = uri.query().and_then(|query| query.strip_prefix("before=")).and_then(|text| text.parse().ok());
+    let lines = ui.people.audit(who.acting(), who.team.uid, before, LINES).await;
+    let lines = lines.map_err(|wrong| refused(enter::status(&wrong), &wrong.to_string()))?;
+    let full = lines.len() == LINES as usize;
+    let next = lines.last().filter(|_| full).map(|(number, _)| *number);
+    Ok(shown(StatusCode::OK, audit::page(&lines, next, ui.views.clock.now(), &reader(&who, &uri))))
+}
+
+/// `GET /settings`.
+pub async fn settings(State(ui): Shared, who: SignedIn, uri: Uri) -> Response {
+    let values = (who.role >= Role::Owner).then_some(&*ui.views.settings);
+    shown(StatusCode::OK, settings::page(values, &reader(&who, &uri)))
+}
