@@ -145,10 +145,11 @@ impl Dispatcher {
         let (event, payload) = match classify(outcome, attempt) {
             _ if cut_off => (Event::Interrupted { attempt: number }, None),
             None => (Event::Returned { attempt: number }, None),
-            Some((mut answer, payload)) => {
-                if let (task::Answer::Accepted { job, .. }, Some(payload)) = (&mut answer, &payload) {
-                    *job = follow::job(&claim.request.follow, payload);
-                }
+            Some((answer, payload)) => {
+                let answer = match &payload {
+                    Some(payload) => masked(follow::understood(&claim.request.follow, answer, payload), &mask),
+                    None => answer,
+                };
                 let duration_ms = i64::try_from(took.as_millis()).unwrap_or(i64::MAX);
                 let payload = payload.map(|payload| hidden(mask.payload(payload), callback.as_deref()));
                 (Event::Answered { attempt: number, answer, duration_ms }, payload)
@@ -269,6 +270,17 @@ fn hidden(payload: Payload, callback: Option<&str>) -> Payload {
     match callback {
         Some(url) => placeholder::hide(payload, url),
         None => payload,
+    }
+}
+
+/// A provider's own words, without what they repeat of a secret.
+fn masked(answer: task::Answer, mask: &Mask) -> task::Answer {
+    match answer {
+        task::Answer::Rejected { status, error } => task::Answer::Rejected { status, error: mask.text(error) },
+        task::Answer::Retryable { status, error, retry_after_ms } => {
+            task::Answer::Retryable { status, error: mask.text(error), retry_after_ms }
+        }
+        other => other,
     }
 }
 

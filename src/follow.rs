@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use crate::providers::{self, CallbackRule, Delivery, Json, Outgoing, PollConfig, Template, Verdict, View};
-use crate::task::{CallbackVerdict, Follow, Job, Payload, Request};
+use crate::task::{Answer, CallbackVerdict, Follow, Job, Payload, Request};
 
 /// How a callback is to be read, as far as its id tells.
 #[derive(Clone, Copy, Debug)]
@@ -99,9 +99,27 @@ pub fn job_id_by_rule(rule: &CallbackRule, answer: &Payload) -> Option<String> {
 }
 
 /// The job that an accepted answer names, where the provider's webhooks come to one address for all jobs of an account.
-pub fn job(follow: &Follow, answer: &Payload) -> Option<Job> {
+fn job(follow: &Follow, answer: &Payload) -> Option<Job> {
     let template = template(follow)?;
     Some(Job { provider: template.account()?.to_owned(), id: job_id(template, answer)? })
+}
+
+/// What an answer means for the task in the terms of its provider: one that was accepted names the job, or was refused
+/// with 200.
+pub fn understood(follow: &Follow, answer: Answer, payload: &Payload) -> Answer {
+    let Answer::Accepted { status, .. } = answer else { return answer };
+    let envelope = template(follow).and_then(|template| template.envelope.as_ref());
+    match envelope.and_then(|envelope| envelope.refusal(&payload.body)) {
+        None => Answer::Accepted { status, job: job(follow, payload) },
+        Some(refused) => {
+            let error = format!("Target rejected the request: {}", refused.error);
+            if refused.again {
+                Answer::Retryable { status, error, retry_after_ms: None }
+            } else {
+                Answer::Rejected { status, error }
+            }
+        }
+    }
 }
 
 /// The templates whose webhooks come to the account of this name: the account's own, or that of one of its templates.

@@ -31,8 +31,6 @@ const NO_TEAM: i64 = 0;
 pub struct KeySets {
     client: Client,
     guard: Arc<Guard>,
-    /// Where sets are fetched whose templates name another URL.
-    elsewhere: HashMap<String, String>,
     known: Mutex<HashMap<String, Known>>,
     /// One fetch at a time: a burst of webhooks asks the provider once.
     fetching: tokio::sync::Mutex<()>,
@@ -48,9 +46,9 @@ struct Known {
 }
 
 impl KeySets {
-    /// None known yet. `elsewhere` says where sets are fetched that are not where their templates say.
-    pub fn new(client: Client, guard: Arc<Guard>, elsewhere: HashMap<String, String>) -> Self {
-        Self { client, guard, elsewhere, known: Mutex::default(), fetching: tokio::sync::Mutex::default() }
+    /// None known yet.
+    pub fn new(client: Client, guard: Arc<Guard>) -> Self {
+        Self { client, guard, known: Mutex::default(), fetching: tokio::sync::Mutex::default() }
     }
 
     /// The set at `url`. None if it was never fetched and cannot be now.
@@ -96,7 +94,6 @@ impl KeySets {
     }
 
     async fn fetch(&self, url: &str) -> Result<Jwks, String> {
-        let url = self.elsewhere.get(url).map_or(url, String::as_str);
         let target = self.guard.check_url(url).map_err(|refused| refused.to_string())?;
         let request = Request {
             method: Method::GET,

@@ -20,6 +20,7 @@ pub mod outbound;
 pub mod people;
 pub mod poll;
 pub mod providers;
+pub mod simulate;
 pub mod stats;
 pub mod store;
 pub mod strays;

@@ -271,7 +271,7 @@ impl Pair {
             0 => PollVerdict::Done,
             1 => PollVerdict::Failed { error },
             2 => PollVerdict::Refused { error },
-            3 => PollVerdict::Later { error, retry_after_ms: Some(self.dice.millis(5000)) },
+            3 => PollVerdict::Later { error, said: None, retry_after_ms: Some(self.dice.millis(5000)) },
             4 => PollVerdict::Impossible { error },
             _ => PollVerdict::Pending,
         };

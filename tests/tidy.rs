@@ -117,7 +117,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "waiters",
         ],
     ),
-    ("cli", &["admin", "app", "clock", "config", "guard", "net", "outbound", "telemetry"]),
+    ("simulate", &["clock", "guard", "net", "outbound", "providers"]),
+    ("cli", &["admin", "app", "clock", "config", "guard", "net", "outbound", "simulate", "telemetry"]),
 ];
 
 /// The roots of the crate, which name the rooms and are none.

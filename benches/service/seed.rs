@@ -152,7 +152,7 @@ fn surroundings() -> Surroundings {
         clock: Arc::new(SystemClock),
         resolver: Arc::new(SystemResolver),
         tls: None,
-        key_sets: std::collections::HashMap::new(),
+        detours: asyncqueue::outbound::Detours::default(),
         fatal: Arc::new(|why| panic!("{why}")),
     }
 }

@@ -20,7 +20,7 @@ use crate::follow;
 use crate::net::body;
 use crate::providers::{Callback, Scheme, Template};
 use crate::store::{Endpoint, StoreError, Stray};
-use crate::task::{CallbackVerdict, Event, Job, Payload, TaskId};
+use crate::task::{CallbackVerdict, Event, Job, Payload, TaskId, TeamId};
 use crate::telemetry::metrics::EndpointOutcome;
 use crate::vault::Denied;
 use crate::wire::Iso;
@@ -73,9 +73,7 @@ pub async fn create(
     check_content_type(&head.headers)?;
     let text = body::read(body, &head.headers, BODY_MAX, api.limits.body_time).await?;
     let (provider, secret) = parse(&text)?;
-    if let Some(id) = &secret {
-        api.vault.live(team.id, id).await.map_err(no_secret)?;
-    }
+    check_secret(&api, team.id, secret.as_deref()).await?;
     let (uid, now) = api.ids.make();
     let (address, _) = api.ids.make();
     let endpoint = Endpoint {
@@ -109,6 +107,27 @@ pub async fn rotate(
     Ok(with_url(&api, StatusCode::OK, &rotated.map_err(missing)?))
 }
 
+/// Gives an endpoint another secret, as the provider changed its own; the URL stays.
+pub async fn resecret(
+    State(api): State<Shared>,
+    Extension(Caller(team)): Extension<Caller>,
+    request: Request<Body>,
+) -> Result<Response, Problem> {
+    let (head, body) = request.into_parts();
+    let uid = uid(&head.uri, "")?;
+    check_content_type(&head.headers)?;
+    let text = body::read(body, &head.headers, BODY_MAX, api.limits.body_time).await?;
+    let owned = api.store.endpoints(team.id).await?;
+    let endpoint = owned.iter().find(|endpoint| endpoint.uid == uid).ok_or_else(no_endpoint)?;
+    let fields = Fields::parse(&text, &["secret"])?;
+    let mut reader = Reader::new(&fields);
+    let secret = secret(&mut reader, &follow::templates_of_account(&endpoint.provider));
+    reader.finish()?;
+    check_secret(&api, team.id, secret.as_deref()).await?;
+    let changed = api.store.resecret_endpoint(team.id, uid, secret).await.map_err(missing)?;
+    Ok(json(StatusCode::OK, &Envelope { endpoint: View::of(&changed) }))
+}
+
 /// Removes an endpoint.
 pub async fn delete(
     State(api): State<Shared>,
@@ -140,14 +159,27 @@ fn parse(text: &[u8]) -> Result<(String, Option<String>), Problem> {
         };
         reader.refuse("provider", text);
     }
-    let secret = reader.string("secret");
-    if scheme(&templates).is_some() && secret.is_none() {
-        reader.refuse("secret", "secret must be the vault reference of the provider's webhook secret (tok_…)");
-    }
+    let secret = secret(&mut reader, &templates);
     // The account's own name, so that the jobs of all its templates are found.
     let account = templates.first().and_then(|template| template.account()).unwrap_or(&provider).to_owned();
     reader.finish()?;
     Ok((account, secret))
+}
+
+/// The reference of the account's webhook secret, which it has to have where the provider signs.
+fn secret(reader: &mut Reader<'_, '_>, templates: &[&Template]) -> Option<String> {
+    let secret = reader.string("secret");
+    if scheme(templates).is_some() && secret.is_none() {
+        reader.refuse("secret", "secret must be the vault reference of the provider's webhook secret (tok_…)");
+    }
+    secret
+}
+
+async fn check_secret(api: &Api, team: TeamId, secret: Option<&str>) -> Result<(), Problem> {
+    match secret {
+        Some(id) => api.vault.live(team, id).await.map(drop).map_err(no_secret),
+        None => Ok(()),
+    }
 }
 
 fn uid(uri: &Uri, suffix: &str) -> Result<Uuid, Problem> {

@@ -137,7 +137,7 @@ pub fn service(api: Arc<Api>, pages: Option<Router>) -> Front {
         .route("/v1/signals/{token}", post(signals::receive))
         .route("/v1/callbacks/endpoints/{token}", any(endpoints::receive))
         .route("/v1/endpoints", get(endpoints::list).post(endpoints::create))
-        .route("/v1/endpoints/{id}", delete(endpoints::delete))
+        .route("/v1/endpoints/{id}", delete(endpoints::delete).patch(endpoints::resecret))
         .route("/v1/endpoints/{id}/rotate", post(endpoints::rotate))
         .route("/v1/providers", get(providers::list))
         .route("/v1/tokens", get(tokens::list).post(tokens::create))

@@ -19,7 +19,7 @@ use crate::net::body;
 use crate::net::body::BodyError;
 use crate::providers::{Callback, CallbackRule, Content, Delivery, Reading, Scheme, Template, redact};
 use crate::store::StoreError;
-use crate::task::{CallbackVerdict, Event, Payload, TaskId, TeamId, placeholder};
+use crate::task::{CallbackVerdict, Event, Left, Payload, TaskId, TeamId, placeholder};
 
 /// A webhook that was understood.
 pub struct Heard {
@@ -99,7 +99,7 @@ pub async fn resolve(
         Ok(Said::Challenge(answer)) => Ok(raw_json(StatusCode::OK, answer)),
         Ok(Said::Heard(heard)) if is_stale(api, id, &terms, &heard).await? => {
             api.refused_by_state(id, &event(CallbackVerdict::Interim), words).await?;
-            tracing::info!(task.id = %id, "A callback about another job than the task's was acknowledged and left");
+            note(api, id, Left::OtherJob).await?;
             api.still(id, words).await
         }
         Ok(Said::Heard(heard)) => {
@@ -110,7 +110,7 @@ pub async fn resolve(
         Err(problem) => {
             api.refused_by_state(id, &event(CallbackVerdict::Interim), words).await?;
             if problem.status() == StatusCode::PAYLOAD_TOO_LARGE {
-                note_too_large(api, id, limit(api, terms.callback)).await?;
+                note(api, id, Left::TooLarge { limit: limit(api, terms.callback) }).await?;
             }
             Err(problem)
         }
@@ -214,8 +214,9 @@ pub fn without_secrets(mut payload: Payload, callback: &Callback) -> Payload {
     payload
 }
 
-async fn note_too_large(api: &Api, id: TaskId, limit: usize) -> Result<(), Problem> {
-    match api.store.transition(id, Event::CallbackTooLarge { limit }, None, api.clock.now()).await {
+/// Writes down that a callback came and was left alone.
+async fn note(api: &Api, id: TaskId, left: Left) -> Result<(), Problem> {
+    match api.store.transition(id, Event::CallbackLeft(left), None, api.clock.now()).await {
         Ok(_) | Err(StoreError::Refused(_) | StoreError::NotFound) => Ok(()),
         Err(error) => Err(error.into()),
     }

@@ -5,7 +5,6 @@ pub mod process;
 pub mod secrets;
 pub mod socket;
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -28,7 +27,7 @@ use crate::guard::{AllowList, AllowTarget, Guard, Own};
 use crate::keysets::KeySets;
 use crate::net::limit::{SlidingLog, TeamWindow};
 use crate::net::{self, Limits};
-use crate::outbound::{Client, ClientConfig, Resolver};
+use crate::outbound::{Client, ClientConfig, Detours, Resolver};
 use crate::people::{self, People};
 use crate::poll::{self, Poller};
 use crate::providers;
@@ -60,9 +59,8 @@ pub struct Surroundings {
     pub resolver: Arc<dyn Resolver>,
     /// Which certificates targets are trusted by; none is the public web's.
     pub tls: Option<rustls::ClientConfig>,
-    /// Where providers' public keys are fetched, by the URL that a template names; those not named here are where their
-    /// templates say. Simulated providers have keys of their own.
-    pub key_sets: HashMap<String, String>,
+    /// Hosts that simulated providers stand in for.
+    pub detours: Detours,
     /// Told why, when the disk cannot be trusted any more. Should end the process.
     pub fatal: Arc<dyn Fn(&str) + Send + Sync>,
 }
@@ -332,7 +330,7 @@ impl App {
             people: opened.people.clone(),
             teams: opened.admin.teams.clone(),
             vault: vault(opened, &guard),
-            keysets: Arc::new(KeySets::new(client(config, around, &guard), guard.clone(), around.key_sets.clone())),
+            keysets: Arc::new(KeySets::new(client(config, around, &guard), guard.clone())),
             guard,
             waiters: opened.hub.waiters.clone(),
             metrics: opened.hub.metrics.clone(),
@@ -440,6 +438,7 @@ fn client(config: &Config, around: &Surroundings, guard: &Arc<Guard>) -> Client 
         resolver: around.resolver.clone(),
         max_answer_bytes: config.max_answer_bytes,
         tls: around.tls.clone(),
+        detours: around.detours.clone(),
         ..ClientConfig::new(guard.clone())
     })
 }

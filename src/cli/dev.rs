@@ -1,19 +1,27 @@
 //! `asyncqueue dev`: the service in a scratch folder, with a simulated AI provider, and one round trip to look at.
 
+mod named;
+mod options;
 mod provider;
 mod tour;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::ArgMatches;
 
 use super::{load, start_logging, surroundings};
-use crate::app::{App, process};
-use crate::config::FlagValues;
+use crate::app::{App, Surroundings, process};
+use crate::clock::SystemClock;
+use crate::config::{Config, FlagValues};
+use crate::simulate::{Facts, Listener, Simulator};
+use options::Named;
+pub use options::args;
 
 /// Runs it.
 pub async fn dev(matches: &ArgMatches) -> Result<(), String> {
+    let named = options::named(matches)?;
     let scratch = Scratch::make()?;
     let flags = FlagValues::from_matches(matches)
         .with_default("listen", free_address().to_string())
@@ -25,22 +33,55 @@ pub async fn dev(matches: &ArgMatches) -> Result<(), String> {
     let config = load(flags)?;
     start_logging(&config)?;
     process::prepare();
-    let app = App::start(&config, surroundings()).await?;
+    match named {
+        Some(named) => play(named, &config, matches.get_flag("once"), &scratch.0).await,
+        None => plain(&config, matches.get_flag("once"), &scratch.0).await,
+    }
+}
+
+/// With a provider of no name, which calls a URL in its query.
+async fn plain(config: &Config, once: bool, scratch: &Path) -> Result<(), String> {
+    let (app, base, key) = start(config, surroundings()).await?;
     let provider = provider::start().await?;
+    let toured = tour::round_trip(&base, &key, provider).await;
+    if once || toured.is_err() {
+        app.stop().await;
+        return toured;
+    }
+    tour::invite(&base, &key, provider, scratch);
+    super::serve::wait_for_signal().await?;
+    app.stop().await;
+    Ok(())
+}
+
+/// With a simulation of a provider that there is a template for. Its hosts lead there, so that tasks are as they would be.
+async fn play(named: Named, config: &Config, once: bool, scratch: &Path) -> Result<(), String> {
+    let facts = Facts::named(&named.provider).ok_or("the template is gone")?;
+    let hear = Listener::new(|what| println!("   [{:>12}] {what}", "the provider"));
+    let simulator = Simulator::start(facts.clone(), named.plan.clone(), Arc::new(SystemClock), hear).await?;
+    let mut surroundings = surroundings();
+    simulator.lead(&mut surroundings.detours);
+    let (app, base, key) = start(config, surroundings).await?;
+    let toured = named::round_trip(&base, &key, &simulator, &facts, &named.plan).await;
+    if once || toured.is_err() {
+        app.stop().await;
+        return toured.map(drop);
+    }
+    named::invite(&base, &key, &toured?, scratch);
+    super::serve::wait_for_signal().await?;
+    app.stop().await;
+    Ok(())
+}
+
+/// The service, where it is, and a key for it.
+async fn start(config: &Config, surroundings: Surroundings) -> Result<(App, String, String), String> {
+    let app = App::start(config, surroundings).await?;
     let base = format!("http://{}", app.address);
     let key = match &app.first_key {
         Some(key) => key.clone(),
         None => config.bootstrap_key.as_ref().map(|key| key.expose().clone()).unwrap_or_default(),
     };
-    let toured = tour::round_trip(&base, &key, provider).await;
-    if matches.get_flag("once") || toured.is_err() {
-        app.stop().await;
-        return toured;
-    }
-    tour::invite(&base, &key, provider, &scratch.0);
-    super::serve::wait_for_signal().await?;
-    app.stop().await;
-    Ok(())
+    Ok((app, base, key))
 }
 
 /// 8080, or any free port if that one is in use.

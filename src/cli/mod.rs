@@ -4,7 +4,6 @@ mod admin;
 mod dev;
 mod serve;
 
-use std::collections::HashMap;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -14,7 +13,7 @@ use crate::app::{self, Surroundings};
 use crate::clock::SystemClock;
 use crate::config::{self, Config, FlagValues, Host};
 use crate::guard::AllowTarget;
-use crate::outbound::SystemResolver;
+use crate::outbound::{Detours, SystemResolver};
 use crate::telemetry::logging;
 
 /// The exit code of a command that was not done.
@@ -70,7 +69,8 @@ pub fn command() -> Command {
             Command::new("dev")
                 .about("Run the service in a scratch folder with a simulated AI provider, and show one round trip")
                 .args(config::args())
-                .arg(flag("once", "End after the round trip; the exit code says whether it worked")),
+                .arg(flag("once", "End after the round trip; the exit code says whether it worked"))
+                .args(dev::args()),
         )
         .subcommand(Command::new("check-config").about("Check the configuration and show it").args(config::args()))
         .subcommands(admin::commands())
@@ -102,7 +102,7 @@ fn surroundings() -> Surroundings {
         clock: Arc::new(SystemClock),
         resolver: Arc::new(SystemResolver),
         tls: None,
-        key_sets: HashMap::new(),
+        detours: Detours::default(),
         fatal: Arc::new(|why| {
             tracing::error!(why, "The disk failed; ending, so that the next start recovers from what is on it");
             eprintln!("asyncqueue: the disk failed: {why}");

@@ -6,6 +6,7 @@
 mod answer;
 mod classify;
 mod connect;
+mod detour;
 mod error;
 mod message;
 mod pool;
@@ -28,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use answer::Answer;
 pub use classify::{Attempt, classify, retry_after, status_text};
+pub use detour::Detours;
 pub use error::CallError;
 pub use resolve::{Resolver, SystemResolver};
 pub use secret::secret_header;
@@ -36,7 +38,7 @@ pub use signing::{Signer, sign_standard_webhooks, sign_v1};
 use crate::guard::{Guard, Target};
 use connect::Opener;
 use pool::{Key, Pool};
-use redirect::{Hop, MAX_REDIRECTS};
+use redirect::{Hop, MAX_REDIRECTS, Redirects};
 
 /// The largest answer taken, unless configured otherwise.
 pub const DEFAULT_MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
@@ -53,6 +55,8 @@ pub struct ClientConfig {
     pub user_agent: HeaderValue,
     /// Which certificates to trust; `None` is the public web's. Its ALPN list must be empty.
     pub tls: Option<rustls::ClientConfig>,
+    /// Hosts that something else stands in for.
+    pub detours: Detours,
 }
 
 impl ClientConfig {
@@ -64,6 +68,7 @@ impl ClientConfig {
             max_answer_bytes: DEFAULT_MAX_ANSWER_BYTES,
             user_agent: HeaderValue::from_static(concat!("AsyncQueue/", env!("CARGO_PKG_VERSION"))),
             tls: None,
+            detours: Detours::default(),
         }
     }
 }
@@ -107,7 +112,7 @@ struct Shared {
 impl Client {
     /// A client without any connection yet.
     pub fn new(config: ClientConfig) -> Self {
-        let opener = Opener::new(Arc::clone(&config.guard), config.resolver, config.tls);
+        let opener = Opener::new(Arc::clone(&config.guard), config.resolver, config.tls, config.detours);
         let shared = Shared {
             guard: config.guard,
             opener,
@@ -120,28 +125,38 @@ impl Client {
 
     /// Makes one call for `team`, follows its redirects, and reads the whole answer.
     pub async fn call(&self, team: i64, request: Request) -> Result<Answer, CallError> {
-        self.make(team, request, true, &CancellationToken::new()).await
+        self.make(team, request, Redirects::Usual, &CancellationToken::new()).await
     }
 
     /// Like [`call`](Self::call), but gives the call up when `stop` says so.
     pub async fn call_until(&self, team: i64, request: Request, stop: &CancellationToken) -> Result<Answer, CallError> {
-        self.make(team, request, true, stop).await
+        self.make(team, request, Redirects::Usual, stop).await
+    }
+
+    /// Like [`call_until`](Self::call_until), but a GET follows a 307 or 308 to another origin too, as a bare request.
+    pub async fn fetch_until(
+        &self,
+        team: i64,
+        request: Request,
+        stop: &CancellationToken,
+    ) -> Result<Answer, CallError> {
+        self.make(team, request, Redirects::Fetching, stop).await
     }
 
     /// Makes one call and follows no redirect: what is told to one URL is not told to another.
     pub async fn tell(&self, team: i64, request: Request, stop: &CancellationToken) -> Result<Answer, CallError> {
-        self.make(team, request, false, stop).await
+        self.make(team, request, Redirects::None, stop).await
     }
 
     async fn make(
         &self,
         team: i64,
         request: Request,
-        follow: bool,
+        redirects: Redirects,
         stop: &CancellationToken,
     ) -> Result<Answer, CallError> {
         let started = Instant::now();
-        let call = Call { client: &self.shared, team, follow, sent: AtomicBool::new(false) };
+        let call = Call { client: &self.shared, team, redirects, sent: AtomicBool::new(false) };
         let timed = tokio::time::timeout(request.timeout, call.run(request));
         match stop.run_until_cancelled(timed).await {
             Some(Ok(Ok(answer))) => Ok(Answer { elapsed: started.elapsed(), ..answer }),
@@ -156,7 +171,7 @@ impl Client {
 struct Call<'a> {
     client: &'a Shared,
     team: i64,
-    follow: bool,
+    redirects: Redirects,
     /// Whether any byte of any request of this call may have left. Once true it stays true, so that "not sent" is
     /// only ever said when it is certain.
     sent: AtomicBool,
@@ -164,13 +179,16 @@ struct Call<'a> {
 
 impl Call<'_> {
     async fn run(&self, request: Request) -> Result<Answer, CallError> {
-        let mut hop = Hop::first(request);
+        let mut hop = Hop::first(request, self.redirects);
         for _ in 0..=MAX_REDIRECTS {
             let key = Key { team: self.team, origin: hop.target.origin() };
             let live = self.exchange(&key, &hop).await?;
             let status = live.response.status();
             answer::check_status(status)?;
-            let location = if self.follow { redirect::location(&live.response)? } else { None };
+            let location = match self.redirects {
+                Redirects::None => None,
+                Redirects::Usual | Redirects::Fetching => redirect::location(&live.response)?,
+            };
             let Some(location) = location else {
                 return answer::read(live, key, &self.client.pool, self.client.max_answer_bytes).await;
             };

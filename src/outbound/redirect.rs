@@ -20,6 +20,18 @@ pub(super) struct Hop {
     headers: Vec<(HeaderName, HeaderValue)>,
     body: Option<Bytes>,
     signer: Option<Signer>,
+    redirects: Redirects,
+}
+
+/// Which redirects a call follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Redirects {
+    /// None: what is told to one URL is not told to another.
+    None,
+    /// All but a 307 or 308 to another origin, which asks for the request as it was.
+    Usual,
+    /// Those too, where the request is a GET: it asks and tells nothing, so without its headers nothing is lost.
+    Fetching,
 }
 
 /// Where an answer leads, if it is a redirect that can be followed. Without a `Location` it is just an answer.
@@ -41,12 +53,12 @@ fn forbidden(why: &str) -> CallError {
 }
 
 impl Hop {
-    pub(super) fn first(request: Request) -> Self {
+    pub(super) fn first(request: Request, redirects: Redirects) -> Self {
         let Request { method, target, headers, body, own, signer, .. } = request;
         // The creation has refused these already. One that got here all the same must not frame our request.
         let harmless = headers.into_iter().filter(|(name, _)| check_header(name.as_str(), "").is_ok());
         let body = body.filter(|_| carries_body(&method));
-        Self { headers: harmless.chain(own).collect(), method, target, body, signer }
+        Self { headers: harmless.chain(own).collect(), method, target, body, signer, redirects }
     }
 
     /// The request that answers a redirect to `location`.
@@ -77,7 +89,9 @@ impl Hop {
     /// another request than the one that was asked for.
     fn into_foreign(self, status: StatusCode) -> Result<Self, CallError> {
         let code = status.as_u16();
-        if matches!(code, 307 | 308) || self.body.as_ref().is_some_and(|body| !body.is_empty()) {
+        let asks = self.redirects == Redirects::Fetching && self.method == Method::GET;
+        let as_it_was = matches!(code, 307 | 308) && !asks;
+        if as_it_was || self.body.as_ref().is_some_and(|body| !body.is_empty()) {
             return Err(forbidden(&format!("HTTP {code} to another origin")));
         }
         Ok(Self { headers: Vec::new(), body: None, signer: None, ..self })

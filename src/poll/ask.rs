@@ -88,15 +88,20 @@ impl Poller {
             Ok((answer, mask)) if (200..300).contains(&answer.status) => {
                 Some(Found { payload: Some(mask.payload(result_of(config, &answer))), ..found })
             }
-            Ok((answer, _)) => {
+            Ok((answer, mask)) => {
                 let error = format!("The result could not be fetched: HTTP {}", status_text(answer.status));
-                let retry_after_ms = retry_after(&answer, self.clock.now());
-                Some(Found { verdict: PollVerdict::Later { error, retry_after_ms }, ..found })
+                let (said, retry_after_ms) = (said(&answer, &mask), retry_after(&answer, self.clock.now()));
+                Some(Found { verdict: PollVerdict::Later { error, said, retry_after_ms }, ..found })
             }
             Err(Unanswered::Stopped) => None,
-            Err(Unanswered::Means(PollVerdict::Later { error, retry_after_ms })) => {
+            Err(Unanswered::Means(PollVerdict::Later { error, said, retry_after_ms })) => {
                 let error = format!("The result could not be fetched: {error}");
-                Some(Found { verdict: PollVerdict::Later { error, retry_after_ms }, ..found })
+                Some(Found { verdict: PollVerdict::Later { error, said, retry_after_ms }, ..found })
+            }
+            // The job is done and paid for: a redirect that leads nowhere today may lead to it tomorrow.
+            Err(Unanswered::Means(PollVerdict::Refused { error })) => {
+                let error = format!("The result could not be fetched: {error}");
+                Some(Found { verdict: PollVerdict::Later { error, said: None, retry_after_ms: None }, ..found })
             }
             Err(Unanswered::Means(verdict)) => Some(Found { verdict, ..found }),
         }
@@ -114,6 +119,7 @@ impl Poller {
             }
             providers::PollVerdict::Busy => PollVerdict::Later {
                 error: format!("Poll answered with HTTP {}", status_text(answer.status)),
+                said: said(answer, mask),
                 retry_after_ms: retry_after(answer, self.clock.now()),
             },
             providers::PollVerdict::DoneByCallback => {
@@ -151,15 +157,19 @@ impl Poller {
             own: Vec::new(),
             signer: None,
         };
-        match self.client.call_until(record.task.team.0, call, give_up).await {
+        match self.client.fetch_until(record.task.team.0, call, give_up).await {
             Ok(answer) => Ok((answer, mask)),
             Err(CallError::Stopped { .. }) => Err(Unanswered::Stopped),
-            Err(error @ (CallError::Refused(_) | CallError::ForbiddenRedirect(_) | CallError::Forbidden(_))) => {
+            Err(error @ (CallError::Refused(_) | CallError::Forbidden(_))) => {
                 Err(impossible(format!("The URL to poll was refused: {error}")))
+            }
+            // The provider sends us round or away; that may pass, but not for ever.
+            Err(error @ CallError::ForbiddenRedirect(_)) => {
+                Err(Unanswered::Means(PollVerdict::Refused { error: format!("Poll refused: {error}") }))
             }
             Err(error) => {
                 let error = format!("Poll failed: {error}");
-                Err(Unanswered::Means(PollVerdict::Later { error, retry_after_ms: None }))
+                Err(Unanswered::Means(PollVerdict::Later { error, said: None, retry_after_ms: None }))
             }
         }
     }
@@ -183,7 +193,7 @@ impl Poller {
         let headers: Vec<_> = request.headers.iter().filter(goes).cloned().collect();
         let filled = self.vault.fill(record.task.team, &headers, target).await.map_err(|denied| match denied {
             Denied::Store(_) => {
-                PollVerdict::Later { error: "The vault could not be read".to_owned(), retry_after_ms: None }
+                PollVerdict::Later { error: "The vault could not be read".to_owned(), said: None, retry_after_ms: None }
             }
             denied => PollVerdict::Impossible { error: denied.to_string() },
         })?;
@@ -239,8 +249,12 @@ fn result_of(config: &PollConfig, answer: &Answer) -> Payload {
 /// The status with the beginning of what was said, and no secret in it.
 fn told(answer: &Answer, mask: &Mask) -> String {
     let status = status_text(answer.status);
+    said(answer, mask).map_or_else(|| status.clone(), |text| format!("{status}: {text}"))
+}
+
+/// The beginning of what was said, and no secret in it.
+fn said(answer: &Answer, mask: &Mask) -> Option<String> {
     let text = mask.text(String::from_utf8_lossy(&answer.body).into_owned());
     let text: String = text.chars().take(SHOWN_MAX).collect();
-    let text = text.trim();
-    if text.is_empty() { status } else { format!("{status}: {text}") }
+    Some(text.trim().to_owned()).filter(|text| !text.is_empty())
 }

@@ -9,6 +9,11 @@ use super::wire;
 /// `(name of the file, its text)`, gathered by build.rs.
 static FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/providers.rs"));
 
+/// The files as they are written: `(name without the ending, text)`.
+pub fn files() -> &'static [(&'static str, &'static str)] {
+    FILES
+}
+
 /// All templates, in the order in which they are listed.
 #[derive(Debug)]
 pub struct Catalogue(Vec<Template>);

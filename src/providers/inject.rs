@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::Deserialize;
+
 use super::expand::percent_encode;
 use super::json::{Json, Kind, index};
 use super::path::Path;
@@ -20,12 +22,16 @@ impl fmt::Display for NotPassed {
 }
 
 /// What happens to a value that is there already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Existing {
     /// It gives way.
     Replace,
     /// It stays: the user knows better.
+    #[default]
     Keep,
+    /// It is an array and stays, and gets the elements that it lacks.
+    Join,
 }
 
 /// The URL with a query parameter set: its first occurrence is replaced, others are dropped; else it is added last.
@@ -45,6 +51,13 @@ pub fn into_query(url: &str, name: &str, value: &str, existing: Existing) -> Str
     let mut kept: Vec<&str> = pairs.iter().filter(|pair| !is_it(pair)).copied().collect();
     kept.insert(found.unwrap_or(kept.len()).min(kept.len()), &new);
     format!("{path}?{}{fragment}", kept.join("&"))
+}
+
+/// The value of a URL's query parameter, the first of its name.
+pub fn query_value(url: &str, name: &str) -> Option<String> {
+    let url = url.split('#').next().unwrap_or_default();
+    let mut pairs = url::form_urlencoded::parse(url.split_once('?')?.1.as_bytes());
+    pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
 }
 
 /// The JSON body with `value` (JSON text) at a path; objects and arrays on the way are made where there are none.
@@ -87,8 +100,54 @@ fn spot(whole: Json<'_>, path: &[String], value: &str, existing: Existing) -> Re
             (Kind::String | Kind::Other, _) => return Err(in_the_way(path, depth)),
         }
     }
-    let keep = existing == Existing::Keep && !here.is_null();
-    Ok((!keep).then(|| over(whole, here, value.to_owned())))
+    match existing {
+        _ if here.is_null() => {}
+        Existing::Keep => return Ok(None),
+        Existing::Join => return joined(whole, here, path, value),
+        Existing::Replace => {}
+    }
+    Ok(Some(over(whole, here, value.to_owned())))
+}
+
+/// The user's array with those of our elements that it lacks.
+fn joined(whole: Json<'_>, array: Json<'_>, path: &[String], value: &str) -> Result<Option<Spot>, NotPassed> {
+    if array.kind() != Kind::Array {
+        let path = path.join(".");
+        return Err(NotPassed(format!("the body's {path} must be an array; leave it out, or make it one")));
+    }
+    let ours = Json::parse(value.as_bytes());
+    let has = |wanted: &Json<'_>| {
+        wanted.scalar().is_some() && array.elements().any(|known| known.scalar() == wanted.scalar())
+    };
+    let missing = ours.into_iter().flat_map(Json::elements).filter(|wanted| !has(wanted));
+    let missing: Vec<&str> = missing.map(Json::text).collect();
+    Ok((!missing.is_empty()).then(|| appended(whole, array, &missing.join(","))))
+}
+
+/// Stands for an element of its own in the array that the path leads to.
+pub(super) const NEW: &str = "-";
+
+/// The number of the element that [`NEW`] stands for: the first that holds nothing yet at the rest of the path, or else
+/// one behind the last. So whatever the user wrote there for another receiver stays.
+pub fn place_of_new(body: &str, content_type: Option<&str>, path: &Path) -> usize {
+    let Some(at) = path.segments().iter().position(|segment| segment == NEW) else { return 0 };
+    let (array, rest) = (&path.segments()[..at], Path::from_segments(&path.segments()[at + 1..]));
+    let (text, array) = match content_type.and_then(boundary).and_then(|boundary| form_parts(body, boundary)) {
+        Some(form) => {
+            let (Some(name), inside) = (array.first(), array.get(1..).unwrap_or_default()) else { return 0 };
+            let Some(part) = form.fields.iter().find(|field| field.name == *name) else { return 0 };
+            (&body[part.from..part.to], inside)
+        }
+        None => (body, array),
+    };
+    let found = Json::parse(text.as_bytes()).and_then(|json| json.find(&Path::from_segments(array)));
+    let Some(array) = found.filter(|found| found.kind() == Kind::Array) else { return 0 };
+    let free = |element: Json<'_>| element.is_null() || element.kind() == Kind::Object && is_free(element, &rest);
+    array.elements().position(free).unwrap_or_else(|| array.elements().count())
+}
+
+fn is_free(element: Json<'_>, rest: &Path) -> bool {
+    !rest.segments().is_empty() && element.find(rest).is_none_or(Json::is_null)
 }
 
 fn over(whole: Json<'_>, here: Json<'_>, text: String) -> Spot {
@@ -163,7 +222,7 @@ pub fn into_form(
     let old = &body[part.from..part.to];
     let new = if !rest.segments().is_empty() {
         into_json(old, &rest, value, existing)?
-    } else if existing == Existing::Keep {
+    } else if existing != Existing::Replace {
         old.to_owned()
     } else {
         plain(value)

@@ -13,6 +13,7 @@
 //!   is wrong with either is a list of [`Wrong`].
 //! - **The call**: `Template::pass` puts the callback URL where the provider wants it: [`Outgoing`] becomes
 //!   [`Passed`], or [`NotPassed`] says what to do.
+//! - **The answer to the call**: [`Envelope::refusal`] knows a [`Refused`] request that was answered 200.
 //! - **A callback**: [`CallbackRule::read`] makes of a [`Delivery`] a [`Reading`]: a [`Verdict`], the job's id, and
 //!   the [`Content`]; [`NotJson`] if it cannot be taken.
 //! - **A poll**: [`PollConfig::poll`], `result_request` and `cancel` make requests of [`Sources`];
@@ -28,6 +29,7 @@
 
 mod callbackconfig;
 mod catalogue;
+mod envelope;
 mod expand;
 mod hosts;
 mod inject;
@@ -45,7 +47,8 @@ mod tests;
 mod wire;
 mod wrong;
 
-pub use catalogue::{BadTemplate, Catalogue, embedded};
+pub use catalogue::{BadTemplate, Catalogue, embedded, files};
+pub use envelope::{Envelope, Refused};
 pub use expand::{Author, NotExpanded, Sources, UrlTemplate};
 pub use hosts::{TrustedHost, may_carry_credentials};
 pub use inject::{Existing, NotPassed};
@@ -57,5 +60,5 @@ pub use redact::redact;
 pub use rule::{CallbackRule, Content, Delivery, Forms, NotJson, Reading, Verdict};
 pub use signature::{Encoding, Invalid, Jwks, Keys, Scheme, Signed};
 pub use table::table;
-pub use template::{Callback, Confidence, Submit, Template};
+pub use template::{Accepts, Callback, Confidence, Retries, Submit, Template};
 pub use wrong::Wrong;

@@ -48,8 +48,8 @@ pub struct Setting {
     pub value: String,
     /// Written as base64 of the JSON text (Apify).
     pub base64: bool,
-    /// Whether a value of the user's gives way.
-    pub replace: bool,
+    /// What becomes of a value of the user's.
+    pub existing: Existing,
     /// Whether it is written only along with a secret.
     pub with_secret: bool,
 }
@@ -96,22 +96,26 @@ impl Passing {
     pub fn apply(&self, request: Outgoing<'_>, callback_url: &str, secret: Option<&str>) -> Result<Passed, NotPassed> {
         let mut passed = Passed { url: request.url.to_owned(), body: request.body.map(str::to_owned) };
         let wanted = |setting: &&Setting| secret.is_some() || !(setting.with_secret || setting.value.contains(SECRET));
+        let new = self.place_of_new(&request);
         for setting in self.settings.iter().filter(wanted) {
             let value = setting.filled(callback_url, secret.unwrap_or_default());
-            let existing = if setting.replace { Existing::Replace } else { Existing::Keep };
             match setting.part {
-                Part::Query => {
-                    let name = setting.at.to_string();
-                    passed.url = inject::into_query(&passed.url, &name, &inject::plain(&value), existing);
-                }
+                Part::Query => passed.url = setting.write_query(&passed.url, &value)?,
                 Part::Body => {
                     let body = passed.body.as_deref().unwrap_or_default();
-                    passed.body = Some(setting.write_body(body, request.content_type, &value, existing)?);
+                    passed.body = Some(setting.write_body(body, request.content_type, &value, new)?);
                 }
                 Part::Account => {}
             }
         }
         Ok(passed)
+    }
+
+    /// The number of the array's element that is ours, for the providers that take several receivers. All settings of
+    /// one request mean the same one.
+    fn place_of_new(&self, request: &Outgoing<'_>) -> usize {
+        let url = self.settings.first().filter(|setting| setting.part == Part::Body);
+        url.map_or(0, |url| inject::place_of_new(request.body.unwrap_or_default(), request.content_type, &url.at))
     }
 }
 
@@ -131,19 +135,37 @@ impl Setting {
                 value = Cow::Owned(value.replace(name, &inside(text)));
             }
         }
-        if self.base64 { quoted(&STANDARD.encode(value.as_bytes())) } else { value.into_owned() }
+        value.into_owned()
     }
 
-    fn write_body(
-        &self,
-        body: &str,
-        content_type: Option<&str>,
-        value: &str,
-        existing: Existing,
-    ) -> Result<String, NotPassed> {
+    fn write_query(&self, url: &str, value: &str) -> Result<String, NotPassed> {
+        let name = self.at.to_string();
+        if !self.base64 {
+            return Ok(inject::into_query(url, &name, &inject::plain(value), self.existing));
+        }
+        let value = STANDARD.encode(self.among_others(url, &name, value)?);
+        Ok(inject::into_query(url, &name, &value, Existing::Replace))
+    }
+
+    /// Our elements behind those of the array that the user's parameter holds in base64.
+    fn among_others(&self, url: &str, name: &str, ours: &str) -> Result<String, NotPassed> {
+        let Some(theirs) = inject::query_value(url, name).filter(|_| self.existing == Existing::Join) else {
+            return Ok(ours.to_owned());
+        };
+        let text = STANDARD.decode(theirs.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        let joined = text.and_then(|text| inject::into_json(&text, &Path::default(), ours, Existing::Join).ok());
+        joined.ok_or_else(|| {
+            NotPassed(format!("the URL's {name} must be base64 of a JSON array; leave it out, or make it one"))
+        })
+    }
+
+    fn write_body(&self, body: &str, content_type: Option<&str>, value: &str, new: usize) -> Result<String, NotPassed> {
+        let at = self.at.segments().iter();
+        let at: Vec<String> = at.map(|one| if one == inject::NEW { new.to_string() } else { one.clone() }).collect();
+        let at = Path::from_segments(&at);
         match content_type.and_then(inject::boundary) {
-            Some(boundary) => inject::into_form(body, boundary, &self.at, value, existing),
-            None => inject::into_json(body, &self.at, value, existing),
+            Some(boundary) => inject::into_form(body, boundary, &at, value, self.existing),
+            None => inject::into_json(body, &at, value, self.existing),
         }
     }
 }

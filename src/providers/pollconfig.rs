@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::envelope::Envelope;
 use super::expand::{Author, NotExpanded, Sources, UrlTemplate};
 use super::hosts::{TrustedHost, may_carry_credentials, origin_of_provider};
 use super::inject::quoted;
@@ -33,6 +34,7 @@ pub struct PollConfig {
     error: Vec<Place>,
     result: Path,
     id: Vec<Place>,
+    envelope: Option<Envelope>,
     trusted: Vec<TrustedHost>,
 }
 
@@ -215,7 +217,7 @@ impl PollConfig {
             return if refused { PollVerdict::Refused } else { PollVerdict::Busy };
         }
         if !is(&self.done) && !is_present(&view, &self.done_when_present) {
-            return PollVerdict::Pending;
+            return self.not_yet(answer.body);
         }
         // Done is not success: fal says COMPLETED and Gemini done:true of a job that failed.
         if says_something(&view, &self.fail_when_present) {
@@ -224,6 +226,15 @@ impl PollConfig {
             PollVerdict::DoneByCallback
         } else {
             PollVerdict::Done
+        }
+    }
+
+    /// The job goes on; or the poll was refused, and answered 200 all the same.
+    fn not_yet(&self, body: &[u8]) -> PollVerdict {
+        match self.envelope.as_ref().and_then(|envelope| envelope.refusal(body)) {
+            None => PollVerdict::Pending,
+            Some(refused) if refused.again => PollVerdict::Busy,
+            Some(_) => PollVerdict::Refused,
         }
     }
 
@@ -265,6 +276,8 @@ impl PollConfig {
         let result_url = poll.result_url_template.as_ref();
         let result_url = result_url.map(|text| url("resultUrlTemplate", text, wire.user_result_url));
         let better_url = finer.status_url_template.as_ref().map(|text| url("urlTemplate", text, false));
+        let envelope = wire.envelope.as_ref();
+        let envelope = envelope.map(|envelope| Envelope::of_wire(envelope).map_err(|error| ("envelope", error)));
         let cancel_url = wire.cancel.as_ref().map(|cancel| url("cancel", &cancel.url_template, false));
         Ok(Self {
             url: url("urlTemplate", url_text, wire.user_url)?,
@@ -279,6 +292,7 @@ impl PollConfig {
             error: each("errorPath", errors(&wire).all(), Place::parse)?,
             result: Path::parse(result).map_err(|error| ("resultPath", error))?,
             id: each("idPath", wire.id_path.all(), Place::parse)?,
+            envelope: envelope.transpose()?,
             trusted: each("hosts", &wire.trusted, TrustedHost::parse)?,
             wire,
         })
@@ -292,7 +306,8 @@ impl PollConfig {
     }
 
     fn check_params(&self, params: &[(String, String)]) -> Result<(), Vec<Wrong>> {
-        let templates = [Some(&self.url), self.result_url.as_ref(), self.cancel_url.as_ref()];
+        // Calling off is done as well as can be, and asks for nothing.
+        let templates = [Some(&self.url), self.result_url.as_ref()];
         let needed = templates.into_iter().flatten().flat_map(UrlTemplate::params);
         let mut missing: Vec<&str> =
             needed.filter(|key| !params.iter().any(|(name, value)| name == key && !value.is_empty())).collect();
@@ -403,6 +418,7 @@ fn merge(given: wire::Poll, template: Option<&Template>, base: Option<&PollConfi
         id_path: template.map(|template| Texts::of(&template.id_path)).unwrap_or_default(),
         trusted,
         cancel: base.and_then(|base| base.cancel_where(given_url.as_deref())),
+        envelope: base.and_then(|base| base.wire.envelope.clone()),
     }
 }
 

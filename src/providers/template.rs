@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::envelope::Envelope;
 use super::hosts::TrustedHost;
-use super::inject::{NotPassed, quoted};
+use super::inject::{Existing, NotPassed, quoted};
 use super::passing::{Outgoing, Part, Passed, Passing, Setting, URL};
 use super::path::{Path, Place};
 use super::pollconfig::PollConfig;
@@ -41,6 +42,42 @@ pub struct Submit {
     pub body_hint: Option<String>,
 }
 
+/// How a provider sends a webhook again that was not accepted, as far as its documentation tells.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Retries {
+    /// The pauses before each further try, seconds.
+    #[serde(default)]
+    pub after: Vec<f64>,
+    /// What it takes for a yes.
+    #[serde(default)]
+    pub accepts: Accepts,
+    /// How long it waits for the answer, seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<f64>,
+    /// Whether a 4xx ends it.
+    #[serde(default)]
+    pub not4xx: bool,
+    /// The only statuses after which it tries again, if it is choosy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only: Option<Vec<u16>>,
+}
+
+/// The statuses that a provider takes for a yes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Accepts {
+    /// 200 alone.
+    #[serde(rename = "200")]
+    Ok,
+    /// 200 to 299.
+    #[default]
+    #[serde(rename = "2xx")]
+    Success,
+    /// 200 to 399.
+    #[serde(rename = "3xx")]
+    Redirects,
+}
+
 /// Everything that is known about one provider.
 #[derive(Clone, Debug)]
 pub struct Template {
@@ -62,6 +99,8 @@ pub struct Template {
     pub submit: Option<Submit>,
     /// Where the job's id is in the answer to the submission; the first that is there.
     pub id_path: Vec<Place>,
+    /// Where its answers say that they are refusals, if they say so with 200.
+    pub envelope: Option<Envelope>,
     /// What the URLs need that no answer holds: key of `providerParams` → what it is.
     pub params: BTreeMap<String, String>,
     /// Statuses to retry beside 5xx.
@@ -92,6 +131,8 @@ pub struct Callback {
     pub max_bytes: Option<usize>,
     /// How it signs.
     pub signature: Option<Scheme>,
+    /// How it sends an event again.
+    pub retries: Option<Retries>,
     /// Paths in its events whose values are secrets.
     pub redact: Vec<Path>,
 }
@@ -170,6 +211,7 @@ impl Template {
             user_url: false,
             user_result_url: false,
             cancel: wire.cancel,
+            envelope: wire.envelope.clone(),
         });
         let poll = stored.map(PollConfig::of_template).transpose().map_err(|wrong| wrong[0].to_string())?;
         let longest = wire.max_duration.map(millis).or(poll.as_ref().map(PollConfig::max_duration_ms));
@@ -183,6 +225,7 @@ impl Template {
             notes: wire.notes,
             submit: wire.submit,
             id_path: id_path?,
+            envelope: wire.envelope.as_ref().map(Envelope::of_wire).transpose()?,
             params: wire.params,
             retry_on: wire.retry_on,
             credential_hosts: credential_hosts?,
@@ -206,6 +249,7 @@ impl Callback {
             methods: wire.methods,
             max_bytes: wire.max_bytes,
             signature: wire.signature,
+            retries: wire.retries,
             redact: redact?,
         })
     }
@@ -240,14 +284,15 @@ fn passing(wire: wire::Passing) -> Result<Passing, String> {
     };
     let value = wire.value.map_or_else(|| quoted(URL), |value| value.get().to_owned());
     let base64 = wire.encoding == wire::Encoding::Base64Json;
-    let url = at.map(|at| Setting { part: place, at, value, base64, replace: true, with_secret: false });
+    let existing = if base64 { Existing::Join } else { Existing::Replace };
+    let url = at.map(|at| Setting { part: place, at, value, base64, existing, with_secret: false });
     let beside = wire.beside.into_iter().map(|setting| {
         Ok(Setting {
             part: setting.place.map_or(if place == Part::Account { Part::Body } else { place }, part),
             at: Path::parse(&setting.at)?,
             value: setting.value.get().to_owned(),
             base64: false,
-            replace: setting.replace,
+            existing: setting.existing,
             with_secret: setting.with_secret,
         })
     });

@@ -120,6 +120,20 @@ pub struct StoredPoll {
     pub user_result_url: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cancel: Option<Cancel>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub envelope: Option<Envelope>,
+}
+
+/// Where the body of an answer says whether the request was accepted, for providers that answer 200 all the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Envelope {
+    pub code_path: String,
+    pub accepted_values: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub again_values: Vec<String>,
+    #[serde(default, skip_serializing_if = "Texts::is_none")]
+    pub error_path: Texts,
 }
 
 /// How a job is called off.
@@ -202,6 +216,7 @@ pub struct Template {
     pub submit: Option<super::template::Submit>,
     #[serde(default)]
     pub id_path: Texts,
+    pub envelope: Option<Envelope>,
     #[serde(default)]
     pub params: std::collections::BTreeMap<String, String>,
     pub poll_config: Option<Poll>,
@@ -226,6 +241,7 @@ pub struct Callback {
     pub methods: Vec<String>,
     pub max_bytes: Option<usize>,
     pub signature: Option<super::signature::Scheme>,
+    pub retries: Option<super::template::Retries>,
     #[serde(default)]
     pub redact: Vec<String>,
 }
@@ -257,7 +273,7 @@ pub struct Setting {
     pub at: String,
     pub value: Box<RawValue>,
     #[serde(default)]
-    pub replace: bool,
+    pub existing: super::inject::Existing,
     /// Whether it is written only along with a secret.
     #[serde(default)]
     pub with_secret: bool,

@@ -211,6 +211,15 @@ impl Store for Memory {
         self.write(|shelf| shelf.rotate_endpoint(team, uid, address, key_number))
     }
 
+    async fn resecret_endpoint(
+        &self,
+        team: TeamId,
+        uid: uuid::Uuid,
+        secret: Option<String>,
+    ) -> Result<Endpoint, StoreError> {
+        self.write(|shelf| shelf.resecret_endpoint(team, uid, secret))
+    }
+
     async fn delete_endpoint(&self, team: TeamId, uid: uuid::Uuid) -> Result<Endpoint, StoreError> {
         self.write(|shelf| shelf.delete_endpoint(team, uid))
     }

@@ -391,6 +391,14 @@ pub trait Store: Send + Sync + 'static {
         key_number: u32,
     ) -> Result<Endpoint, StoreError>;
 
+    /// Gives an endpoint another secret, by reference; its address stays.
+    async fn resecret_endpoint(
+        &self,
+        team: TeamId,
+        uid: uuid::Uuid,
+        secret: Option<String>,
+    ) -> Result<Endpoint, StoreError>;
+
     /// Removes an endpoint.
     async fn delete_endpoint(&self, team: TeamId, uid: uuid::Uuid) -> Result<Endpoint, StoreError>;
 

@@ -98,6 +98,18 @@ impl Answer {
     }
 }
 
+/// Why a callback that was received is left alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// The body is over the size limit.
+    TooLarge {
+        /// The limit, bytes.
+        limit: usize,
+    },
+    /// It is news, or bad news, of another job: an earlier attempt's.
+    OtherJob,
+}
+
 /// Something that happens to a task. Every way that a task can end is one of these.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -141,11 +153,8 @@ pub enum Event {
         /// Whether the signal brings a result of its own.
         result: bool,
     },
-    /// The callback URL was called with a body over the size limit.
-    CallbackTooLarge {
-        /// The limit, bytes.
-        limit: usize,
-    },
+    /// The callback URL was called with something that is not for the task.
+    CallbackLeft(Left),
     /// The provider was asked how the job goes.
     Polled {
         /// Which poll, from 1.
@@ -213,7 +222,7 @@ pub enum Entry {
         /// When the next poll is planned.
         next_attempt_at: Option<Timestamp>,
     },
-    /// A callback was accepted; or it was too large, and changed nothing.
+    /// A callback was accepted; or it was left alone, and changed nothing.
     CallbackReceived {
         /// Why it changed nothing.
         error: Option<String>,

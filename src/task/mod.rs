@@ -16,7 +16,7 @@ mod time;
 
 pub use backoff::Backoff;
 pub use delivery::{Delivery, DeliveryOutcome, DeliveryStatus};
-pub use event::{Answer, CallbackVerdict, EarlyCallbacks, Entry, Event};
+pub use event::{Answer, CallbackVerdict, EarlyCallbacks, Entry, Event, Left};
 pub use id::{TaskId, TeamId};
 pub use model::{Late, Method, Payload, Policy, Request, Task, Then};
 pub use poll::{Follow, Job, PollPolicy, PollVerdict, Polling, REFUSALS_MAX, mark};

@@ -75,6 +75,8 @@ pub enum PollVerdict {
     Later {
         /// What went wrong.
         error: String,
+        /// The beginning of what was answered. It may differ from poll to poll, and is no news.
+        said: Option<String>,
         /// The provider's own wish (`Retry-After`), milliseconds.
         retry_after_ms: Option<i64>,
     },

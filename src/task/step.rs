@@ -1,8 +1,8 @@
 //! The one function that changes a task.
 
 use super::{
-    Answer, CallbackVerdict, EarlyCallbacks, EndedBy, Entry, Event, Job, Late, PollVerdict, Polling, REFUSALS_MAX,
-    State, Status, Task, Then, Timestamp, mark,
+    Answer, CallbackVerdict, EarlyCallbacks, EndedBy, Entry, Event, Job, Late, Left, PollVerdict, Polling,
+    REFUSALS_MAX, State, Status, Task, Then, Timestamp, mark,
 };
 
 /// What becomes of the payload that came with an event.
@@ -72,7 +72,7 @@ pub fn step(task: &Task, event: &Event, now: Timestamp) -> Result<Step, Refusal>
         Event::Answered { attempt, answer, duration_ms } => answered(task, *attempt, answer, *duration_ms, now),
         Event::Interrupted { attempt } => interrupted(task, *attempt, now),
         Event::Callback { verdict, early } => callback(task, verdict, *early, now),
-        Event::CallbackTooLarge { limit } => callback_too_large(task, *limit, now),
+        Event::CallbackLeft(left) => callback_left(task, *left, now),
         Event::Polled { poll, verdict, .. } => polled(task, *poll, verdict, event, now),
         Event::Signal { error, result } => signal(task, error.as_deref(), *result, now),
         Event::Cancel => cancel(task, now),
@@ -193,13 +193,18 @@ fn callback(task: &Task, verdict: &CallbackVerdict, early: EarlyCallbacks, now: 
 }
 
 /// What cannot be read cannot be a result, but it says that there may be one: it is asked for at once.
-fn callback_too_large(task: &Task, limit: usize, now: Timestamp) -> Result<Step, Refusal> {
+fn callback_left(task: &Task, left: Left, now: Timestamp) -> Result<Step, Refusal> {
     if !task.policy.callback || !matches!(task.state, State::Waiting { .. } | State::Polling { .. }) {
         return Err(Refusal::of(task, Why::Stale));
     }
     let mut step = Step::to(task, task.state);
-    step.log.push(Entry::CallbackReceived { error: Some(format!("The body is larger than {limit} bytes")) });
-    if matches!(task.state, State::Polling { .. }) && task.polling.next_at.is_some() {
+    let error = match left {
+        Left::TooLarge { limit } => format!("The body is larger than {limit} bytes"),
+        Left::OtherJob => "It is about another job than the one that the answer to the call named".to_owned(),
+    };
+    step.log.push(Entry::CallbackReceived { error: Some(error) });
+    let polls = matches!(task.state, State::Polling { .. }) && task.polling.next_at.is_some();
+    if polls && matches!(left, Left::TooLarge { .. }) {
         step.task.polling.next_at = Some(now);
     }
     Ok(step)
@@ -257,9 +262,16 @@ fn poll_finished(event: &Event, next_attempt_at: Option<Timestamp>) -> Entry {
         poll: *poll,
         status_code: *status_code,
         word: word.clone(),
-        error: verdict.error().map(str::to_owned),
+        error: verdict.error().map(|error| with_what_was_said(error, verdict)),
         duration_ms: *duration_ms,
         next_attempt_at,
+    }
+}
+
+fn with_what_was_said(error: &str, verdict: &PollVerdict) -> String {
+    match verdict {
+        PollVerdict::Later { said: Some(said), .. } => format!("{error}: {said}"),
+        _ => error.to_owned(),
     }
 }
 

@@ -7,6 +7,8 @@ mod fields;
 mod passing;
 mod polls;
 mod races;
+mod refusals;
 mod signatures;
+mod simulated;
 mod templates;
 mod trust;

@@ -127,6 +127,38 @@ async fn as_a_completion_url_it_is_tried_once_and_is_not_touched() {
     assert_eq!(trap.count(), 0);
 }
 
+/// T24: the target's own answer names the URL to poll, and credentials would go along.
+#[tokio::test(flavor = "multi_thread")]
+async fn named_by_a_targets_answer_no_forbidden_line_is_polled() {
+    let forbidden: Vec<Line> =
+        catalogue().into_iter().filter(|line| line.verdict != "ALLOW" && line.verdict != "DNSERR").collect();
+    let urls: Vec<String> = forbidden.iter().map(|line| line.url.clone()).collect();
+    let target = Target::start(move |seen, _| {
+        let number: usize = seen.path.trim_start_matches('/').parse().unwrap();
+        Reply::status(200, &json!({"status_url": urls[number]}).to_string())
+    })
+    .await;
+    let open = format!("127.0.0.1:{}", target.address.port());
+    let service = Service::among(&["--allow-target", &open], Asked::of(&forbidden)).await;
+    let mut tasks = Vec::new();
+    for number in 0..forbidden.len() {
+        let poll = json!({
+            "urlTemplate": "{startResult.body.status_url}", "statusPath": "s", "doneValues": ["d"], "failValues": [], "interval": 1,
+        });
+        let headers = json!({"Authorization": "Bearer canary"});
+        let url = target.url(&format!("/{number}"));
+        tasks.push(service.create(&json!({"targetUrl": url, "headers": headers, "pollConfig": poll})).await);
+    }
+    for (line, task) in forbidden.iter().zip(&tasks) {
+        let ended = service.becomes(&task.id, "failed").await;
+        let error = ended["error"].as_str().unwrap();
+        let known =
+            ["The URL to poll was refused: ", "The URL cannot be "].iter().any(|start| error.starts_with(start));
+        assert!(known && !error.contains("127."), "{}: {error}", line.url);
+    }
+    assert!(tasks.len() > 350 && target.count() == tasks.len(), "{} of {}", target.count(), tasks.len());
+}
+
 #[tokio::test]
 async fn the_trap_would_have_been_touched() {
     let trap = Trap::set().await;

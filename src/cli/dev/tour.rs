@@ -18,16 +18,22 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How often it is looked at: a long poll that began while the task waits already would not show that it does.
 const GLANCE: Duration = Duration::from_millis(10);
 
-struct Tour<'a> {
+/// Ends that are not the one that is hoped for.
+const ENDS: [&str; 3] = ["failed", "timeout", "cancelled"];
+
+/// What the steps of a round trip have in common.
+pub struct Tour<'a> {
     client: Client,
-    base: &'a str,
+    /// Where the service is.
+    pub base: &'a str,
     key: &'a str,
     start: Instant,
+    patience: Duration,
 }
 
 /// Creates a task, follows it to its end, and prints each step.
 pub async fn round_trip(base: &str, key: &str, provider: SocketAddr) -> Result<(), String> {
-    let tour = Tour { client: client()?, base, key, start: Instant::now() };
+    let tour = Tour::new(base, key, PATIENCE)?;
     println!("AsyncQueue serves on {base}; a simulated AI provider on http://{provider}\n");
 
     let creation = creation(provider);
@@ -72,8 +78,14 @@ fn creation(provider: SocketAddr) -> Value {
     })
 }
 
-impl Tour<'_> {
-    async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, String> {
+impl<'a> Tour<'a> {
+    /// A tour that begins now.
+    pub fn new(base: &'a str, key: &'a str, patience: Duration) -> Result<Self, String> {
+        Ok(Self { client: client()?, base, key, start: Instant::now(), patience })
+    }
+
+    /// Asks the service.
+    pub async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, String> {
         let key = HeaderValue::try_from(format!("Bearer {}", self.key)).map_err(|error| error.to_string())?;
         let headers = vec![(HeaderName::from_static("authorization"), key)];
         let body = body.map(|body| Bytes::from(body.to_string()));
@@ -88,26 +100,35 @@ impl Tour<'_> {
 
     /// The task once it is in one of these statuses.
     async fn until(&self, id: &str, statuses: &[&str]) -> Result<Value, String> {
-        while self.start.elapsed() < PATIENCE {
+        let task = self.once(id, |status| statuses.contains(&status) || ENDS.contains(&status)).await?;
+        let as_wished = statuses.contains(&task["status"].as_str().unwrap_or_default());
+        if as_wished { Ok(task) } else { Err(format!("the task ended: {task}")) }
+    }
+
+    /// The task once it has ended.
+    pub async fn ended(&self, id: &str) -> Result<Value, String> {
+        self.once(id, |status| status == "completed" || ENDS.contains(&status)).await
+    }
+
+    async fn once(&self, id: &str, wished: impl Fn(&str) -> bool) -> Result<Value, String> {
+        while self.start.elapsed() < self.patience {
             let now = self.call(Method::GET, &format!("/v1/tasks/{id}"), None).await?;
-            let status = now["task"]["status"].as_str().unwrap_or_default();
-            if statuses.contains(&status) {
+            if wished(now["task"]["status"].as_str().unwrap_or_default()) {
                 return Ok(now["task"].clone());
-            }
-            if ["failed", "timeout", "cancelled"].contains(&status) {
-                return Err(format!("the task ended: {}", now["task"]));
             }
             tokio::time::sleep(GLANCE).await;
         }
         Err("the round trip took too long".to_owned())
     }
 
-    fn step(&self, name: &str, value: &Value) {
+    /// Shows what a step led to.
+    pub fn step(&self, name: &str, value: &Value) {
         println!("   → {name} after {:.1} ms\n{}\n", self.start.elapsed().as_secs_f64() * 1000.0, pretty(value));
     }
 }
 
-fn pretty(value: &Value) -> String {
+/// JSON as people read it.
+pub fn pretty(value: &Value) -> String {
     let text = serde_json::to_string_pretty(value).unwrap_or_default();
     text.lines().map(|line| format!("   {line}")).collect::<Vec<_>>().join("\n")
 }

@@ -286,3 +286,27 @@ fn hosts_that_the_user_wrote_are_trusted() {
     let named_by_answer = parse(r#"{"urlTemplate":"{startResult.body.url}"}"#, Some(template("luma"))).unwrap();
     assert_eq!(named_by_answer.trusted().len(), 1);
 }
+
+#[test]
+fn a_refusal_inside_of_200_is_a_refusal() {
+    let minimax = template("minimax").poll().unwrap();
+    let answer = |code: u32, status: &str| {
+        judge(
+            minimax,
+            200,
+            &format!(r#"{{"status":"{status}","base_resp":{{"status_code":{code},"status_msg":"m"}}}}"#),
+        )
+    };
+    assert_eq!(answer(0, "Queueing"), PollVerdict::Pending);
+    assert_eq!(answer(0, "Success"), PollVerdict::Done);
+    assert_eq!(answer(1027, "Fail"), failed("m"));
+    assert_eq!((answer(1004, ""), answer(1002, "")), (PollVerdict::Refused, PollVerdict::Busy));
+    let sunoapi = template("sunoapi").poll().unwrap();
+    assert_eq!(judge(sunoapi, 200, r#"{"code":200,"data":{"status":"PENDING"}}"#), PollVerdict::Pending);
+    assert_eq!(judge(sunoapi, 200, r#"{"code":401,"msg":"no such key","data":null}"#), PollVerdict::Refused);
+    assert_eq!(judge(sunoapi, 200, r#"{"code":430,"msg":"slower","data":null}"#), PollVerdict::Busy);
+    // A user's own way of asking does not change how the provider refuses.
+    let own = parse(r#"{"statusPath":"data.state"}"#, Some(template("sunoapi"))).unwrap();
+    let stored = PollConfig::restore(&own.stored()).unwrap();
+    assert_eq!(judge(&stored, 200, r#"{"code":401,"msg":"no such key","data":null}"#), PollVerdict::Refused);
+}

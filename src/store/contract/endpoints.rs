@@ -47,7 +47,11 @@ pub async fn an_endpoint_is_found_by_its_latest_address(store: &dyn Store) {
     assert_eq!(rotated, Endpoint { address, key_number: 2, ..first.clone() });
     assert!(is_missing(&store.find_endpoint(first.address).await));
     assert_eq!(store.find_endpoint(address).await.unwrap(), rotated);
-    assert_eq!(store.delete_endpoint(team, first.uid).await.unwrap(), rotated);
+    let secret = Some("tok_y".to_owned());
+    let changed = store.resecret_endpoint(team, first.uid, secret.clone()).await.unwrap();
+    assert_eq!(changed, Endpoint { secret, ..rotated });
+    assert_eq!(store.find_endpoint(address).await.unwrap(), changed);
+    assert_eq!(store.delete_endpoint(team, first.uid).await.unwrap(), changed);
     assert!(is_missing(&store.find_endpoint(address).await));
 }
 
@@ -60,6 +64,7 @@ pub async fn an_endpoint_is_its_teams_own(store: &dyn Store) {
     assert_eq!(store.endpoints(other).await.unwrap(), []);
     assert!(is_missing(&store.delete_endpoint(other, endpoint.uid).await));
     assert!(is_missing(&store.rotate_endpoint(other, endpoint.uid, Uuid::from_u128(5), 1).await));
+    assert!(is_missing(&store.resecret_endpoint(other, endpoint.uid, None).await));
 }
 
 pub async fn a_job_finds_the_task_whose_answer_named_it(store: &dyn Store) {

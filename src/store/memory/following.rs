@@ -157,10 +157,25 @@ impl Shelf {
         address: uuid::Uuid,
         key_number: u32,
     ) -> Result<Endpoint, StoreError> {
-        let own = |endpoint: &&mut Endpoint| endpoint.team == team && endpoint.uid == uid;
-        let endpoint = self.endpoints.iter_mut().find(own).ok_or(StoreError::NotFound)?;
+        let endpoint = self.own_endpoint(team, uid)?;
         (endpoint.address, endpoint.key_number) = (address, key_number);
         Ok(endpoint.clone())
+    }
+
+    pub fn resecret_endpoint(
+        &mut self,
+        team: TeamId,
+        uid: uuid::Uuid,
+        secret: Option<String>,
+    ) -> Result<Endpoint, StoreError> {
+        let endpoint = self.own_endpoint(team, uid)?;
+        endpoint.secret = secret;
+        Ok(endpoint.clone())
+    }
+
+    fn own_endpoint(&mut self, team: TeamId, uid: uuid::Uuid) -> Result<&mut Endpoint, StoreError> {
+        let own = |endpoint: &&mut Endpoint| endpoint.team == team && endpoint.uid == uid;
+        self.endpoints.iter_mut().find(own).ok_or(StoreError::NotFound)
     }
 
     pub fn delete_endpoint(&mut self, team: TeamId, uid: uuid::Uuid) -> Result<Endpoint, StoreError> {

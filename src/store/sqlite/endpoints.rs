@@ -50,6 +50,12 @@ pub(super) fn rotate(
     own(db, team, uid)
 }
 
+pub(super) fn resecret(db: &Connection, team: TeamId, uid: Uuid, secret: Option<&str>) -> Result<Endpoint, StoreError> {
+    let sql = "UPDATE endpoint SET secret = ?3 WHERE uid = ?1 AND team = ?2";
+    db.execute(sql, params![uid, team.0, secret]).map_err(failed)?;
+    own(db, team, uid)
+}
+
 pub(super) fn delete(db: &Connection, team: TeamId, uid: Uuid) -> Result<Endpoint, StoreError> {
     let endpoint = own(db, team, uid)?;
     db.execute("DELETE FROM endpoint WHERE uid = ?1", [uid]).map_err(failed)?;

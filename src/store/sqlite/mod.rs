@@ -224,6 +224,15 @@ impl Store for Sqlite {
         self.writer.run(move |writer| endpoints::rotate(&writer.db, team, uid, address, key_number)).await
     }
 
+    async fn resecret_endpoint(
+        &self,
+        team: TeamId,
+        uid: uuid::Uuid,
+        secret: Option<String>,
+    ) -> Result<Endpoint, StoreError> {
+        self.writer.run(move |writer| endpoints::resecret(&writer.db, team, uid, secret.as_deref())).await
+    }
+
     async fn delete_endpoint(&self, team: TeamId, uid: uuid::Uuid) -> Result<Endpoint, StoreError> {
         self.writer.run(move |writer| endpoints::delete(&writer.db, team, uid)).await
     }

@@ -57,7 +57,7 @@ fn happenings() -> impl Strategy<Value = Happening> {
         1 => (any::<bool>(), any::<bool>())
             .prop_map(|(failed, result)| Event::Signal { error: failed.then(|| "app".to_owned()), result }),
         1 => Just(Event::Cancel),
-        1 => Just(Event::CallbackTooLarge { limit: 9 }),
+        1 => Just(Event::CallbackLeft(Left::TooLarge { limit: 9 })),
         1 => Just(Event::DeadlinePassed),
     ];
     prop_oneof![

@@ -44,6 +44,7 @@ signal completed        x   x     x   x     x     x    x    x      +    +    | x
 signal with a result    x   x     x   x     x     x    x    x      +    +    | x      x     g      x      g    x      x
 signal failed           x   x     x   x     x     x    x    x      F    F    | x      x     g      x      g    x      x
 signal failed, result   x   x     x   x     x     x    x    x      F    F    | x      x     g      x      g    x      x
+callback of another     -   -     -   -     -     -    -    -      =    =    | -      -     -      -      -    -      -
 callback too large      -   -     -   -     -     -    -    -      =    =    | -      -     -      -      -    -      -
 poll done               -   -     -   -     -     -    -    -      -    -    | -      -     -      -      -    -      -
 poll failed             -   -     -   -     -     -    -    -      -    -    | -      -     -      -      -    -      -
@@ -82,6 +83,7 @@ callback failed         g   g     g   g     g     g    g    g      g    g    | g
 callback failed, waits  g   g     g   g     g     g    g    g      g    g    | g      g     g      g      g    g      g
 callback interim        g   g     g   g     g     g    g    g      g    g    | g      g     g      g      g    g      g
 callback interim, waits g   g     g   g     g     g    g    g      g    g    | g      g     g      g      g    g      g
+callback of another     -   -     -   -     -     -    -    -      -    -    | -      -     -      -      -    -      -
 callback too large      -   -     -   -     -     -    -    -      -    -    | -      -     -      -      -    -      -
 signal completed        g   g     g   g     g     g    g    g      g    g    | g      g     g      g      g    g      g
 signal with a result    g   g     g   g     g     g    g    g      g    g    | g      g     g      g      g    g      g
@@ -164,7 +166,8 @@ fn event(row: &str, attempt: u32) -> Event {
         "interrupted" => Event::Interrupted { attempt },
         "cancel" => Event::Cancel,
         "deadline" | "deadline, early" => Event::DeadlinePassed,
-        "callback too large" => Event::CallbackTooLarge { limit: 9 },
+        "callback of another" => Event::CallbackLeft(Left::OtherJob),
+        "callback too large" => Event::CallbackLeft(Left::TooLarge { limit: 9 }),
         _ if name.starts_with("poll ") => poll_event(name, if stale { 2 } else { 1 }),
         _ if name.starts_with("callback ") => callback_event(name),
         _ if name.starts_with("signal ") => Event::Signal {
@@ -183,7 +186,7 @@ pub(super) fn poll_event(name: &str, poll: u32) -> Event {
         "poll failed" => PollVerdict::Failed { error },
         "poll pending" => PollVerdict::Pending,
         "poll refused" => PollVerdict::Refused { error },
-        "poll later" => PollVerdict::Later { error, retry_after_ms: None },
+        "poll later" => PollVerdict::Later { error, said: None, retry_after_ms: None },
         "poll impossible" => PollVerdict::Impossible { error },
         other => panic!("no such poll: {other}"),
     };

@@ -326,7 +326,7 @@ fn three_refusals_in_a_row_end_only_the_polling_where_a_webhook_is_expected() {
 
 #[test]
 fn a_providers_wish_puts_the_next_poll_off() {
-    let verdict = PollVerdict::Later { error: "slow down".to_owned(), retry_after_ms: Some(120_000) };
+    let verdict = PollVerdict::Later { error: "slow down".to_owned(), said: None, retry_after_ms: Some(120_000) };
     let event = Event::Polled { poll: 1, verdict, status_code: Some(429), word: None, duration_ms: 1 };
     let next = polling(false).then(&event).task.polling.next_at.unwrap();
     assert_eq!(next.millis_since(NOW), 120_000);
@@ -334,7 +334,7 @@ fn a_providers_wish_puts_the_next_poll_off() {
 
 #[test]
 fn a_callback_that_is_too_large_is_written_down_and_asked_for() {
-    let story = polling(true).then(&Event::CallbackTooLarge { limit: 9 });
+    let story = polling(true).then(&Event::CallbackLeft(Left::TooLarge { limit: 9 }));
     assert_eq!((story.status(), story.task.polling.next_at), (Status::Polling, Some(NOW)));
     assert!(matches!(story.last().log[..], [Entry::CallbackReceived { error: Some(_) }]));
 }

@@ -86,6 +86,34 @@ async fn an_endpoint_is_made_listed_rotated_and_removed() {
 }
 
 #[tokio::test]
+async fn an_endpoints_secret_is_changed_and_its_url_stays() {
+    let service = Service::start().await;
+    let made = endpoint(&service, KEY, "openai").await;
+    let path = format!("/v1/endpoints/{}", made.id);
+    let change = async |body: &str| service.send("PATCH", &path, &[("x-api-key", KEY)], Some(body)).await;
+    let secret = format!("whsec_{}", STANDARD.encode([6; 32]));
+    let reference = token(&service, &secret, json!({"use": "verify"})).await;
+    let changed = change(&json!({"secret": reference}).to_string()).await.expect(200).json();
+    assert_eq!((&changed["endpoint"]["secret"], &changed["endpoint"]["id"]), (&json!(reference), &json!(made.id)));
+    let ping = event("video.completed", "v");
+    made.hears(&service, &ping).await.expect_error(401, "Invalid provider signature");
+    let made = Endpoint { secret, ..made };
+    made.hears(&service, &ping).await.expect(200);
+    // What is no secret changes nothing.
+    for (body, error) in [
+        ("{}", "secret must be the vault reference of the provider's webhook secret (tok_…)"),
+        (r#"{"secret":"tok_none"}"#, "Token not found: tok_none"),
+        (r#"{"secret":null,"provider":"mux"}"#, "Unknown field: provider"),
+    ] {
+        assert_eq!(change(body).await.expect(400).error(), error);
+    }
+    made.hears(&service, &ping).await.expect(200);
+    let unknown = format!("/v1/endpoints/{}", uuid::Uuid::nil());
+    let asked = service.send("PATCH", &unknown, &[("x-api-key", KEY)], Some(r#"{"secret":"tok_x"}"#)).await;
+    asked.expect_error(404, "Endpoint not found");
+}
+
+#[tokio::test]
 async fn what_is_no_endpoint_is_refused_by_field() {
     let service = Service::start().await;
     let refused = async |body: Value| {

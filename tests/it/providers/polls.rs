@@ -86,7 +86,7 @@ async fn a_result_elsewhere_is_fetched_and_fetched_again_when_that_goes_wrong() 
     assert_eq!(task["result"]["headers"]["content-type"], "video/mp4");
     let errors: Vec<Value> =
         service.events(&created.id).await.into_iter().map(|event| event["error"].clone()).collect();
-    let told = "The result could not be fetched: HTTP 500 - Internal Server Error";
+    let told = "The result could not be fetched: HTTP 500 - Internal Server Error: {}";
     assert!(errors.contains(&json!(told)), "{errors:?}");
 }
 

@@ -1,8 +1,8 @@
 //! Webhooks that are signed: believed if they are true, refused if not, and a refusal uses nothing up.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
+use asyncqueue::outbound::Detours;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use ring::rand::SystemRandom;
@@ -169,7 +169,9 @@ impl KeyServer {
     }
 
     async fn service(&self, url: &str) -> Service {
-        Service::with_keys_at(HashMap::from([(url.to_owned(), self.target.url("/jwks.json"))])).await
+        let mut detours = Detours::default();
+        detours.add(url::Url::parse(url).unwrap().host_str().unwrap().to_owned(), self.target.address);
+        Service::with_detours(detours).await
     }
 
     fn becomes(&self, set: Option<Value>) {
@@ -265,6 +267,8 @@ async fn keys_that_were_never_had_are_a_503() {
     let keys = KeyServer::start(None).await;
     let service = keys.service(FAL_KEYS).await;
     let task = fal(&service).await;
+    // What is not signed at all is refused without any key.
+    send(&service, &task, &[], OK).await.expect_error(401, REFUSED);
     let signed = key.sign(now(&service), OK);
     let answer = send(&service, &task, &signed, OK).await.expect(503);
     assert!(answer.header("retry-after").is_some());
@@ -288,7 +292,7 @@ pub fn gemini(key: &RsaKeyPair, kid: &str, claims: &Value) -> String {
 }
 
 pub fn rsa_key() -> (RsaKeyPair, Value) {
-    let text = include_str!("../../data/signatures/rsa_key_for_tests.txt");
+    let text = include_str!("../../../src/simulate/rsa_key.txt");
     let der = STANDARD.decode(text.split_whitespace().collect::<String>()).unwrap();
     let key = RsaKeyPair::from_pkcs8(&der).unwrap();
     let public = ring::rsa::PublicKeyComponents::<Vec<u8>>::from(key.public());

@@ -12,7 +12,7 @@ use asyncqueue::admin::{Act, Outcome};
 use asyncqueue::app::{App, Surroundings, socket};
 use asyncqueue::clock::{Clock, SystemClock};
 use asyncqueue::config::{Config, FlagValues, Host, args};
-use asyncqueue::outbound::Resolver;
+use asyncqueue::outbound::{Detours, Resolver};
 use asyncqueue::task::Timestamp;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -126,14 +126,14 @@ impl Service {
 
     /// A service with just these flags, among these names.
     pub async fn among(flags: &[&str], names: impl Resolver + 'static) -> Self {
-        Self::in_folder(Arc::new(Folder::make()), Arc::default(), flags, Arc::new(names), HashMap::new()).await
+        Self::in_folder(Arc::new(Folder::make()), Arc::default(), flags, Arc::new(names), Detours::default()).await
     }
 
-    /// A service that may call loopback, and fetches providers' public keys elsewhere than from them.
-    pub async fn with_keys_at(key_sets: HashMap<String, String>) -> Self {
+    /// A service that may call loopback, and finds some hosts elsewhere than where they are.
+    pub async fn with_detours(detours: Detours) -> Self {
         let flags = ["--allow-target", "127.0.0.0/8"];
         let names = Arc::new(Names::default());
-        Self::in_folder(Arc::new(Folder::make()), Arc::default(), &flags, names, key_sets).await
+        Self::in_folder(Arc::new(Folder::make()), Arc::default(), &flags, names, detours).await
     }
 
     async fn in_folder(
@@ -141,13 +141,13 @@ impl Service {
         clock: Arc<TestClock>,
         flags: &[&str],
         resolver: Arc<dyn Resolver>,
-        key_sets: HashMap<String, String>,
+        detours: Detours,
     ) -> Self {
         let surroundings = Surroundings {
             clock: clock.clone(),
             resolver,
             tls: None,
-            key_sets,
+            detours,
             fatal: Arc::new(|why| panic!("the store failed: {why}")),
         };
         let app = App::start(&config(&folder, flags), surroundings).await.unwrap();
@@ -169,7 +169,7 @@ impl Service {
     /// A service on a store that another has left.
     pub async fn again(folder: Arc<Folder>, clock: Arc<TestClock>, flags: &[&str]) -> Self {
         let flags = [&["--allow-target", "127.0.0.0/8"], flags].concat();
-        Self::in_folder(folder, clock, &flags, Arc::new(Names::default()), HashMap::new()).await
+        Self::in_folder(folder, clock, &flags, Arc::new(Names::default()), Detours::default()).await
     }
 
     /// Where the first account is made.
