@@ -23,6 +23,7 @@ mod t08_refusals;
 mod t11_cut_connections;
 mod t25_hostile_targets;
 mod t29_slow_clients;
+mod t30_proxies;
 mod t36_canaries;
 mod t44_drain;
 mod t45_clock_jumps;
