@@ -20,7 +20,7 @@ pub fn endpoints(endpoints: &[Endpoint], base_url: &str, now: Timestamp, reader:
                     p { "Make one, register the URL that the answer shows (once) with the provider, and its webhooks find their tasks:" }
                     (frame::paste(&format!(
                         "curl -s {base_url}/v1/endpoints \\\n  -H \"Authorization: Bearer $KEY\" \\\n  \
-                         -H 'Content-Type: application/json' \\\n  -d '{{\"provider\": \"openai\"}}'"
+                         -H 'Content-Type: application/json' \\\n  -d '{{\"provider\": \"openai\", \"secret\": \"tok_…\"}}'"
                     )))
                 }
             } @else {

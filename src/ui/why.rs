@@ -88,7 +88,7 @@ fn failed(record: &TaskRecord, events: &[EventRecord], by: EndedBy) -> Notice {
         EndedBy::Poll => {
             "Asked how the job goes, the provider said that it failed, or could not be asked any more.".to_owned()
         }
-        EndedBy::Answer => rejected(record),
+        _ if error.starts_with("Target rejected") => rejected(record),
         _ => no_attempt_left(record, events),
     };
     notice("bad", error, vec![meaning, advice(record)])

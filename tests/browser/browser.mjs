@@ -2,9 +2,9 @@
 
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
-import { join } from "node:path";
+import { resolve } from "node:path";
 
-const require = createRequire(join(process.env.AQ_BROWSER_MODULES ?? "target/browser", "package.json"));
+const require = createRequire(resolve(process.env.AQ_BROWSER_MODULES ?? "target/browser", "package.json"));
 const { chromium } = require("playwright-core");
 const AXE = await readFile(require.resolve("axe-core/axe.min.js"), "utf8");
 

@@ -2,7 +2,7 @@
 
 import { open } from "./browser.mjs";
 
-export const PERSON = { email: "ada@example.com", name: "Ada Lovelace", password: "correct horse battery staple" };
+export const PERSON = { email: "ada@example.com", name: "Ada Lovelace", password: "seven quiet rivers under a lantern" };
 
 /// Makes the first account in the browser; answers what a window needs to be signed in. `look` sees the page before.
 export async function enter(world, browser, faults, look = async () => {}) {

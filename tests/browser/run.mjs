@@ -143,10 +143,10 @@ test("many are cancelled with a count first, and once", async ({ browser, world,
   await page.waitForURL(/done=cancel&count=3/);
   await page.goto(`${world.base}/tasks?text=%2Fv1%2Fcrowd%2F&status=cancelled`);
   await page.click('button[value="retry-all"]');
-  await page.evaluate(() => { document.querySelector("form.inline").target = "_blank"; });
+  await page.evaluate(() => { document.querySelector('form[action="/tasks/many/do"]').target = "_blank"; });
   const [popup] = await Promise.all([page.context().waitForEvent("page"), page.click("button.primary")]);
   await popup.waitForURL(/done=retry&count=3/);
-  await page.evaluate(() => { document.querySelector("form.inline").target = ""; });
+  await page.evaluate(() => { document.querySelector('form[action="/tasks/many/do"]').target = ""; });
   await page.click("button.primary");
   await page.waitForURL(/done=retry&count=3/);
   await page.goto(`${world.base}/tasks?text=%2Fv1%2Fcrowd%2F`);

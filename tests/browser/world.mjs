@@ -156,7 +156,8 @@ export class World {
     await this.reached(ids.waiting, "waiting");
     await this.reached(ids.polling, "polling");
     await this.api("POST", "/v1/tokens", { name: "fal key", value: "Key abc" });
-    await this.api("POST", "/v1/endpoints", { provider: "openai" });
+    const { token } = await this.api("POST", "/v1/tokens", { name: "openai webhook secret", value: `whsec_${Buffer.alloc(32, 7).toString("base64")}` });
+    await this.api("POST", "/v1/endpoints", { provider: "openai", secret: token.id });
     return ids;
   }
 }

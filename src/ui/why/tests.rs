@@ -69,7 +69,7 @@ fn a_failure_says_what_every_attempt_said() {
 #[test]
 fn a_refusal_is_told_from_a_failure() {
     let refused =
-        record(done(Status::Failed, EndedBy::Answer), Some("Target rejected the request: HTTP 401 - Unauthorized"));
+        record(done(Status::Failed, EndedBy::Failure), Some("Target rejected the request: HTTP 401 - Unauthorized"));
     let said = explain(&refused, &[], NOW);
     assert!(said.lines[0].contains("A refusal is final") && said.lines[1].contains("key"), "{said:?}");
     let told = explain(&record(done(Status::Failed, EndedBy::Callback), Some("nsfw")), &[], NOW);
