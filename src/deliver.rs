@@ -1,15 +1,20 @@
 //! Delivers completion webhooks from the outbox: each is tried until its receiver answers 2xx or the schedule is over.
 
+mod desk;
+
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method};
 use serde::Serialize;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
+
+use desk::Desk;
 
 use crate::clock::Clock;
 use crate::guard::Guard;
@@ -26,9 +31,6 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The longest sleep: also a wake-up that got lost, or a clock that was set, is noticed after this time.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
-
-/// The longest sleep while webhooks are under way.
-const BUSY_SLEEP: Duration = Duration::from_millis(50);
 
 /// How long to wait before the store is asked again after it failed.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -56,59 +58,65 @@ pub struct Deliverer {
 }
 
 impl Deliverer {
-    /// Works until `stop`; then claims no more and waits for the attempts under way. `give_up` ends the wait.
+    /// Works until `stop`; then takes on no more and waits for the attempts under way. `give_up` ends the wait.
     pub async fn run(self: Arc<Self>, stop: CancellationToken, give_up: CancellationToken) {
-        let slots = Arc::new(Semaphore::new(self.max_in_flight));
+        let (desk, mut handed) = Desk::new(self.max_in_flight);
         let calls = TaskTracker::new();
+        let start = |claims: Vec<ClaimedDelivery>| {
+            for claim in claims {
+                self.start(claim, &desk, &calls, &give_up);
+            }
+        };
         while !stop.is_cancelled() {
-            let woken = self.wake.notified();
-            let wait = match self.tick(&slots, &calls, &give_up).await {
-                Ok(wait) => wait,
-                Err(error) => {
-                    warn!(%error, "Completion webhooks could not be claimed; trying again");
-                    PAUSE
+            let mut woken = pin!(self.wake.notified());
+            let mut rest = pin!(tokio::time::sleep(self.look(&desk).await));
+            loop {
+                tokio::select! {
+                    Some(claims) = handed.recv() => start(claims),
+                    () = &mut woken => break,
+                    () = &mut rest => break,
+                    () = stop.cancelled() => break,
                 }
-            };
-            tokio::select! {
-                () = woken => {}
-                () = tokio::time::sleep(wait) => {}
-                () = stop.cancelled() => {}
             }
         }
+        // What is handed in from here on stays in the outbox; the next start delivers it.
+        desk.close();
         calls.close();
         calls.wait().await;
     }
 
-    /// Claims what is due and starts its attempts; answers how long there is nothing more to do.
-    async fn tick(
+    /// Has the store hand out what is due; answers how long to rest if nobody says that there is more.
+    async fn look(&self, desk: &Arc<Desk>) -> Duration {
+        let now = self.clock.now();
+        let next = match self.store.hand_out_deliveries(desk.clone(), now).await {
+            Ok(()) => self.store.next_delivery().await,
+            Err(error) => Err(error),
+        };
+        match next {
+            // One that is due already waits for room, and is looked for when a place is free.
+            Ok(Some(at)) if at > now => at.after(now).min(LONGEST_SLEEP),
+            Ok(_) => LONGEST_SLEEP,
+            Err(error) => {
+                warn!(%error, "Completion webhooks could not be claimed; trying again");
+                PAUSE
+            }
+        }
+    }
+
+    fn start(
         self: &Arc<Self>,
-        slots: &Arc<Semaphore>,
+        claim: ClaimedDelivery,
+        desk: &Arc<Desk>,
         calls: &TaskTracker,
         give_up: &CancellationToken,
-    ) -> Result<Duration, StoreError> {
-        let free = slots.available_permits();
-        if free == 0 {
-            return Ok(BUSY_SLEEP);
-        }
-        let claimed = self.store.claim_deliveries(free, self.clock.now()).await?;
-        if claimed.is_empty() {
-            let next = self.store.next_delivery().await?;
-            return Ok(next.map_or(LONGEST_SLEEP, |at| at.after(self.clock.now()).min(LONGEST_SLEEP)));
-        }
-        let full = claimed.len() == free;
-        for claim in claimed {
-            let permit = slots.clone().try_acquire_owned().expect("only this loop takes slots");
-            let (deliverer, give_up) = (self.clone(), give_up.clone());
-            calls.spawn(async move {
-                deliverer.perform(claim, &give_up).await;
-                drop(permit);
-                // There may be more than there was room for; its place is free now.
-                if full {
-                    deliverer.wake.notify_one();
-                }
-            });
-        }
-        Ok(BUSY_SLEEP)
+    ) {
+        let (deliverer, desk, give_up) = (self.clone(), desk.clone(), give_up.clone());
+        calls.spawn(async move {
+            deliverer.perform(claim, &give_up).await;
+            if desk.leave() {
+                deliverer.wake.notify_one();
+            }
+        });
     }
 
     async fn perform(&self, claim: ClaimedDelivery, give_up: &CancellationToken) {

@@ -1,9 +1,10 @@
-//! Calls the targets of due tasks: claims what is due as far as there is room, makes the calls side by side, and hands
+//! Calls the targets of due tasks: takes on what is due as far as there is room, makes the calls side by side, and hands
 //! what came of each to the store.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+mod desk;
+
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,13 +15,15 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 use zeroize::Zeroizing;
 
+use desk::Desk;
+
 use crate::clock::Clock;
 use crate::credentials::{Keyring, Kind};
 use crate::follow;
 use crate::guard::Guard;
 use crate::outbound::{self, Attempt, CallError, Client, Signer, classify, secret_header};
 use crate::stats::{Call, Statistics};
-use crate::store::{Capacity, Claimed, HostId, Store, StoreError};
+use crate::store::{Claimed, Store, StoreError};
 use crate::task::{self, Event, Method, Payload, Request, Status, Task, Timestamp, placeholder};
 use crate::teams::Teams;
 use crate::telemetry::metrics::{AttemptOutcome, Metrics};
@@ -65,66 +68,61 @@ pub struct Dispatcher {
     pub max_per_host: usize,
 }
 
-/// Calls under way.
-#[derive(Default)]
-struct InFlight {
-    by_host: Mutex<HashMap<HostId, usize>>,
-    /// Whether due tasks may be left that there was no room for: then the end of a call makes room for them.
-    crowded: AtomicBool,
-}
-
 impl Dispatcher {
-    /// Works until `stop`; then claims no more and waits for the calls under way. `give_up` ends the wait: calls that
+    /// Works until `stop`; then takes on no more and waits for the calls under way. `give_up` ends the wait: calls that
     /// were not sent yet are given back uncounted.
     pub async fn run(self: Arc<Self>, stop: CancellationToken, give_up: CancellationToken) {
-        let in_flight = Arc::new(InFlight::default());
+        let (desk, mut handed) = Desk::new(self.max_in_flight, self.max_per_host);
         let calls = TaskTracker::new();
-        while !stop.is_cancelled() {
-            let woken = self.wake.notified();
-            let wait = match self.tick(&in_flight, &calls, &give_up).await {
-                Ok(()) => FALLBACK,
-                Err(error) => {
-                    warn!(%error, "Due tasks could not be claimed; trying again");
-                    PAUSE
-                }
-            };
-            tokio::select! {
-                () = woken => {}
-                () = tokio::time::sleep(wait) => {}
-                () = stop.cancelled() => {}
+        let start = |claims: Vec<Claimed>| {
+            for claim in claims {
+                self.start(claim, &desk, &calls, &give_up);
             }
+        };
+        while !stop.is_cancelled() {
+            let mut woken = pin!(self.wake.notified());
+            let mut rest = pin!(tokio::time::sleep(self.look(&desk).await));
+            loop {
+                tokio::select! {
+                    Some(claims) = handed.recv() => start(claims),
+                    () = &mut woken => break,
+                    () = &mut rest => break,
+                    () = stop.cancelled() => break,
+                }
+            }
+        }
+        desk.close();
+        // Behind this no commit can have anything more for us.
+        while let Err(StoreError::Overloaded) = self.store.hand_out(desk.clone(), LEASE, self.clock.now()).await {
+            tokio::time::sleep(PAUSE).await;
+        }
+        while let Ok(claims) = handed.try_recv() {
+            start(claims);
         }
         calls.close();
         calls.wait().await;
     }
 
-    /// Claims what there is room for, and starts its calls.
-    async fn tick(
-        self: &Arc<Self>,
-        in_flight: &Arc<InFlight>,
-        calls: &TaskTracker,
-        give_up: &CancellationToken,
-    ) -> Result<(), StoreError> {
-        let capacity = in_flight.capacity(self.max_in_flight, self.max_per_host);
-        if capacity.slots == 0 {
-            return Ok(());
+    /// Has the store hand out what is due; answers how long to rest if nobody says that there is more.
+    async fn look(&self, desk: &Arc<Desk>) -> Duration {
+        match self.store.hand_out(desk.clone(), LEASE, self.clock.now()).await {
+            Ok(()) => FALLBACK,
+            Err(error) => {
+                warn!(%error, "Due tasks could not be claimed; trying again");
+                PAUSE
+            }
         }
-        let now = self.clock.now();
-        let claimed = self.store.claim(capacity, now.plus(LEASE), now).await?;
-        for claim in claimed {
-            in_flight.enter(claim.host);
-            let (dispatcher, in_flight, give_up) = (self.clone(), in_flight.clone(), give_up.clone());
-            calls.spawn(async move {
-                let host = claim.host;
-                dispatcher.perform(claim, &give_up).await;
-                if in_flight.leave(host) {
-                    dispatcher.wake.notify_one();
-                }
-            });
-        }
-        // Whoever is out of room now is woken by the next call that ends.
-        in_flight.look_for_room(self.max_in_flight, self.max_per_host);
-        Ok(())
+    }
+
+    fn start(self: &Arc<Self>, claim: Claimed, desk: &Arc<Desk>, calls: &TaskTracker, give_up: &CancellationToken) {
+        let (dispatcher, desk, give_up) = (self.clone(), desk.clone(), give_up.clone());
+        calls.spawn(async move {
+            let host = claim.host;
+            dispatcher.perform(claim, &give_up).await;
+            if desk.leave(host) {
+                dispatcher.wake.notify_one();
+            }
+        });
     }
 
     async fn perform(&self, claim: Claimed, give_up: &CancellationToken) {
@@ -337,34 +335,3 @@ fn is_timeout(answer: &crate::task::Answer) -> bool {
     answer.error().is_some_and(|error| error.starts_with("Timeout"))
 }
 
-impl InFlight {
-    fn capacity(&self, slots: usize, per_host: usize) -> Capacity {
-        // Said before looking: a call that ends in between wakes the loop once too often rather than once too seldom.
-        self.crowded.store(true, Ordering::SeqCst);
-        let in_flight = self.by_host.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let busy: usize = in_flight.values().sum();
-        Capacity { slots: slots.saturating_sub(busy), per_host, in_flight }
-    }
-
-    fn look_for_room(&self, slots: usize, per_host: usize) {
-        let in_flight = self.by_host.lock().unwrap_or_else(PoisonError::into_inner);
-        let full = in_flight.values().sum::<usize>() >= slots || in_flight.values().any(|calls| *calls >= per_host);
-        self.crowded.store(full, Ordering::SeqCst);
-    }
-
-    fn enter(&self, host: HostId) {
-        *self.by_host.lock().unwrap_or_else(PoisonError::into_inner).entry(host).or_default() += 1;
-    }
-
-    /// A call ended; true if somebody may have waited for its place.
-    fn leave(&self, host: HostId) -> bool {
-        let mut in_flight = self.by_host.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(calls) = in_flight.get_mut(&host) {
-            *calls -= 1;
-            if *calls == 0 {
-                in_flight.remove(&host);
-            }
-        }
-        self.crowded.load(Ordering::SeqCst)
-    }
-}

@@ -83,7 +83,7 @@ fn socket_of(stream: &MaybeHttpsStream<TokioIo<Held>>) -> Arc<Socket> {
         MaybeHttpsStream::Http(plain) => plain.inner(),
         MaybeHttpsStream::Https(tls) => tls.inner().get_ref().0.inner().inner(),
     };
-    Arc::clone(&held.0)
+    Arc::clone(&held.socket)
 }
 
 fn explain(error: &(dyn Error + Send + Sync + 'static)) -> CallError {
@@ -126,7 +126,8 @@ impl Dialer {
             return Err(DialError::Refused(Refused::Resolved));
         }
         let _ = stream.set_nodelay(true);
-        Ok(TokioIo::new(Held(Arc::new(Socket::new(stream)))))
+        let held = Held::new(stream).map_err(|error| DialError::Network(describe(&error, "connection closed")))?;
+        Ok(TokioIo::new(held))
     }
 
     /// The addresses of `host`, all of them allowed. One forbidden address spoils the rest: the name's owner is

@@ -1,7 +1,6 @@
 //! A TCP connection that two can look at: hyper reads and writes it, the pool asks whether it is still sound.
 
 use std::io::{self, IoSlice};
-use std::net::Shutdown;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,19 +13,16 @@ use tokio::net::TcpStream;
 /// What a target may send before the head of its answer is complete: its TLS handshake, interim answers, the head.
 const HEAD_BUDGET: usize = 1024 * 1024;
 
-/// The connection itself.
+/// What both know of the connection.
 pub(super) struct Socket {
-    stream: TcpStream,
+    /// The same socket once more, to look at what has arrived without taking it.
+    probe: std::net::TcpStream,
     /// How many more bytes may arrive. Without it a stream of interim answers is read at full speed until the
     /// deadline, which may be an hour away.
     budget: AtomicUsize,
 }
 
 impl Socket {
-    pub(super) fn new(stream: TcpStream) -> Self {
-        Self { stream, budget: AtomicUsize::new(HEAD_BUDGET) }
-    }
-
     /// A request is about to be sent: its answer's head has a budget.
     pub(super) fn expect_head(&self) {
         self.budget.store(HEAD_BUDGET, Ordering::Relaxed);
@@ -42,20 +38,8 @@ impl Socket {
     /// Asks the kernel rather than the runtime, which may not have heard yet. An answer that nobody asked for would
     /// otherwise be taken for the answer to the next request.
     pub(super) fn is_quiet(&self) -> bool {
-        let peeked = self.duplicate().and_then(|stream| stream.peek(&mut [0]));
+        let peeked = self.probe.peek(&mut [0]);
         peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
-    }
-
-    #[cfg(unix)]
-    fn duplicate(&self) -> io::Result<std::net::TcpStream> {
-        use std::os::fd::AsFd;
-        Ok(self.stream.as_fd().try_clone_to_owned()?.into())
-    }
-
-    #[cfg(windows)]
-    fn duplicate(&self) -> io::Result<std::net::TcpStream> {
-        use std::os::windows::io::AsSocket;
-        Ok(self.stream.as_socket().try_clone_to_owned()?.into())
     }
 
     fn spend(&self, bytes: usize) -> io::Result<()> {
@@ -69,8 +53,31 @@ impl Socket {
     }
 }
 
-/// The end of a [`Socket`] that hyper holds. When it is gone, so is the connection.
-pub(super) struct Held(pub(super) Arc<Socket>);
+/// The end of a connection that hyper holds. When it is gone, so is the connection.
+pub(super) struct Held {
+    stream: TcpStream,
+    pub(super) socket: Arc<Socket>,
+}
+
+impl Held {
+    /// A fresh connection. Fails if the process has no descriptor left.
+    pub(super) fn new(stream: TcpStream) -> io::Result<Self> {
+        let socket = Arc::new(Socket { probe: duplicate(&stream)?, budget: AtomicUsize::new(HEAD_BUDGET) });
+        Ok(Self { stream, socket })
+    }
+}
+
+#[cfg(unix)]
+fn duplicate(stream: &TcpStream) -> io::Result<std::net::TcpStream> {
+    use std::os::fd::AsFd;
+    Ok(stream.as_fd().try_clone_to_owned()?.into())
+}
+
+#[cfg(windows)]
+fn duplicate(stream: &TcpStream) -> io::Result<std::net::TcpStream> {
+    use std::os::windows::io::AsSocket;
+    Ok(stream.as_socket().try_clone_to_owned()?.into())
+}
 
 impl Connection for Held {
     fn connected(&self) -> Connected {
@@ -79,37 +86,24 @@ impl Connection for Held {
 }
 
 impl AsyncRead for Held {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let stream = &self.0.stream;
-        loop {
-            ready!(stream.poll_read_ready(cx))?;
-            match stream.try_read_buf(buf) {
-                Ok(bytes) => return Poll::Ready(self.0.spend(bytes)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
-            }
-        }
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        Poll::Ready(self.socket.spend(buf.filled().len() - before))
     }
 }
 
 impl AsyncWrite for Held {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
+        slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let stream = &self.0.stream;
-        loop {
-            ready!(stream.poll_write_ready(cx))?;
-            match stream.try_write_vectored(bufs) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                done => return Poll::Ready(done),
-            }
-        }
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -120,7 +114,7 @@ impl AsyncWrite for Held {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.0.duplicate().and_then(|stream| stream.shutdown(Shutdown::Write)))
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

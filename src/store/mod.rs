@@ -5,6 +5,7 @@ pub mod browse;
 pub mod contract;
 mod encoding;
 mod following;
+mod handout;
 pub mod memory;
 mod people;
 pub mod sqlite;
@@ -19,6 +20,7 @@ pub use people::{
 };
 
 pub use following::{ClaimedPoll, Endpoint, STRAY_MS, STRAYS_MAX, Stray, Token};
+pub use handout::{DeliveryTaker, TaskTaker, Taker};
 
 use crate::task::{
     Delivery, DeliveryOutcome, Entry, Event, Job, Payload, Refusal, Request, Status, Task, TaskId, TeamId, Timestamp,
@@ -292,6 +294,19 @@ pub trait Store: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<Vec<Claimed>, StoreError>;
 
+    /// Claims due tasks for `taker`, as far as it has room. A store may keep it in mind, and from then on hand it tasks in
+    /// the commit that makes them ready; such a commit does not tell [`Effects::ready`].
+    async fn hand_out(
+        &self,
+        taker: Arc<TaskTaker>,
+        lease: std::time::Duration,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let claimed = self.claim(taker.room(), now.plus(lease), now).await?;
+        taker.take(claimed);
+        Ok(())
+    }
+
     /// Voids every claim on a task: what was `processing` was interrupted. Called once, before work starts.
     async fn void_claims(&self, now: Timestamp) -> Result<usize, StoreError>;
 
@@ -304,6 +319,13 @@ pub trait Store: Send + Sync + 'static {
 
     /// Claims up to `limit` completion webhooks that are due. None is handed out twice before it is finished.
     async fn claim_deliveries(&self, limit: usize, now: Timestamp) -> Result<Vec<ClaimedDelivery>, StoreError>;
+
+    /// Claims due completion webhooks for `taker`, as far as it has room; may go on doing so, as [`hand_out`](Self::hand_out).
+    async fn hand_out_deliveries(&self, taker: Arc<DeliveryTaker>, now: Timestamp) -> Result<(), StoreError> {
+        let claimed = self.claim_deliveries(taker.room(), now).await?;
+        taker.take(claimed);
+        Ok(())
+    }
 
     /// Records one attempt to deliver, and plans the next.
     async fn finish_delivery(

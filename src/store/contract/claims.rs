@@ -2,6 +2,7 @@
 
 #[allow(clippy::wildcard_imports, reason = "the promises share one vocabulary")]
 use super::*;
+use crate::store::{ClaimedDelivery, Taker};
 use crate::task::State;
 
 pub async fn a_claim_is_exclusive(store: &dyn Store) {
@@ -25,6 +26,77 @@ pub async fn a_claim_holds_the_task_and_what_to_call(store: &dyn Store) {
     assert_eq!((task.attempt, task.started_at, *host, *key_number), (1, Some(now), HOST, 3));
     assert_eq!(*asked, request(1));
     assert_eq!(store.state(id(1)).await.unwrap(), *task);
+}
+
+/// Takes on what it is handed, up to a number of slots.
+#[derive(Default)]
+struct Hands {
+    slots: std::sync::atomic::AtomicUsize,
+    tasks: std::sync::Mutex<Vec<Claimed>>,
+    webhooks: std::sync::Mutex<Vec<ClaimedDelivery>>,
+}
+
+impl Hands {
+    fn with(slots: usize) -> Arc<Self> {
+        Arc::new(Self { slots: slots.into(), ..Self::default() })
+    }
+
+    fn free(&self) -> usize {
+        self.slots.load(std::sync::atomic::Ordering::SeqCst)
+    }
+
+    fn took(&self, count: usize) {
+        self.slots.fetch_sub(count, std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+impl Taker<Capacity, Claimed> for Hands {
+    fn room(&self) -> Capacity {
+        room(self.free())
+    }
+
+    fn take(&self, work: Vec<Claimed>) {
+        self.took(work.len());
+        self.tasks.lock().unwrap().extend(work);
+    }
+}
+
+impl Taker<usize, ClaimedDelivery> for Hands {
+    fn room(&self) -> usize {
+        self.free()
+    }
+
+    fn take(&self, work: Vec<ClaimedDelivery>) {
+        self.took(work.len());
+        self.webhooks.lock().unwrap().extend(work);
+    }
+}
+
+pub async fn what_is_due_is_handed_to_who_has_room(store: &dyn Store) {
+    let team = team(store, "a").await;
+    let (lease, hands) = (std::time::Duration::from_secs(60), Hands::with(2));
+    for n in 1..=3 {
+        store.create(new(team, n)).await.unwrap();
+    }
+    store.hand_out(hands.clone(), lease, T).await.unwrap();
+    assert_eq!(ids(&hands.tasks.lock().unwrap()), [id(1), id(2)]);
+    assert_eq!(store.state(id(1)).await.unwrap().state, State::Processing { lease_until: T.plus_millis(MINUTE) });
+    store.hand_out(hands.clone(), lease, T).await.unwrap();
+    assert_eq!(hands.tasks.lock().unwrap().len(), 2, "there is no room for the third");
+    let hands = Hands::with(9);
+    store.hand_out(hands.clone(), lease, T).await.unwrap();
+    assert_eq!(ids(&hands.tasks.lock().unwrap()), [id(3)]);
+
+    for n in 1..=3 {
+        store.transition(id(n), accepted(1), told("{}"), T).await.unwrap();
+        store.transition(id(n), callback(CallbackVerdict::Done), told("{}"), T).await.unwrap();
+    }
+    let webhooks = Hands::with(2);
+    store.hand_out_deliveries(webhooks.clone(), T).await.unwrap();
+    assert_eq!(webhooks.webhooks.lock().unwrap().len(), 2);
+    let rest = Hands::with(9);
+    store.hand_out_deliveries(rest.clone(), T).await.unwrap();
+    assert_eq!(rest.webhooks.lock().unwrap().len(), 1, "none is handed out twice");
 }
 
 pub async fn priority_counts_inside_a_team_then_due_time_then_age(store: &dyn Store) {

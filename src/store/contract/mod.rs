@@ -44,6 +44,7 @@ macro_rules! store_contract {
         $crate::store_contract!($name, $make, [
             a_claim_is_exclusive,
             a_claim_holds_the_task_and_what_to_call,
+            what_is_due_is_handed_to_who_has_room,
             priority_counts_inside_a_team_then_due_time_then_age,
             a_better_task_goes_before_the_one_that_was_next,
             teams_take_turns,

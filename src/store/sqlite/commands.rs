@@ -17,6 +17,7 @@ use crate::task::{
 impl Writer {
     pub(super) fn create(&mut self, new: &NewTask) -> Result<Created, StoreError> {
         let task = &new.task;
+        self.hand_out.heard(task.created_at);
         if let Some(idempotency) = &new.idempotency
             && let Some(before) = self.created_before(task.team, idempotency, task.created_at)?
         {
@@ -274,6 +275,7 @@ impl Writer {
         outcome: &DeliveryOutcome,
         now: Timestamp,
     ) -> Result<Delivery, StoreError> {
+        self.hand_out.heard(now);
         self.delivering.give_back(id.sort_key());
         let mut row = self.row(id)?;
         let before = row.delivery.ok_or(StoreError::NotFound)?;
@@ -301,6 +303,7 @@ impl Writer {
     }
 
     pub(super) fn resend(&mut self, id: TaskId, now: Timestamp) -> Result<Delivery, StoreError> {
+        self.hand_out.heard(now);
         let mut row = self.row(id)?;
         if !row.task.status().is_final() {
             return Err(not_final(&row.task));

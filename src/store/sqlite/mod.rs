@@ -4,6 +4,7 @@ mod browse;
 mod checkpoint;
 mod commands;
 mod endpoints;
+mod handout;
 mod in_hand;
 mod open;
 mod people;
@@ -20,13 +21,15 @@ mod writer;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use rusqlite::{ErrorCode, ffi};
 
 use super::{
-    ApiKey, Capacity, Claimed, ClaimedDelivery, ClaimedPoll, Counts, Created, Endpoint, EventRecord, ListQuery,
-    NewTask, NewTeam, Observer, Page, Seal, Store, StoreError, Stray, Sweep, TaskRecord, Team, Token,
+    ApiKey, Capacity, Claimed, ClaimedDelivery, ClaimedPoll, Counts, Created, DeliveryTaker, Endpoint, EventRecord,
+    ListQuery, NewTask, NewTeam, Observer, Page, Seal, Store, StoreError, Stray, Sweep, TaskRecord, TaskTaker, Team,
+    Token,
 };
 use crate::task::{Delivery, DeliveryOutcome, Event, Job, Payload, Task, TaskId, TeamId, Timestamp};
 
@@ -90,6 +93,15 @@ impl Store for Sqlite {
         self.writer.run(move |writer| writer.claim(&capacity, lease_until, now)).await
     }
 
+    async fn hand_out(&self, taker: Arc<TaskTaker>, lease: Duration, now: Timestamp) -> Result<(), StoreError> {
+        self.writer
+            .run(move |writer| {
+                writer.look_for_tasks(&taker, lease, now);
+                Ok(())
+            })
+            .await
+    }
+
     async fn void_claims(&self, now: Timestamp) -> Result<usize, StoreError> {
         self.writer.run(move |writer| writer.void_claims(now)).await
     }
@@ -104,6 +116,15 @@ impl Store for Sqlite {
 
     async fn claim_deliveries(&self, limit: usize, now: Timestamp) -> Result<Vec<ClaimedDelivery>, StoreError> {
         self.writer.run(move |writer| writer.claim_deliveries(limit, now)).await
+    }
+
+    async fn hand_out_deliveries(&self, taker: Arc<DeliveryTaker>, now: Timestamp) -> Result<(), StoreError> {
+        self.writer
+            .run(move |writer| {
+                writer.look_for_deliveries(&taker, now);
+                Ok(())
+            })
+            .await
     }
 
     async fn finish_delivery(

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::*;
-use crate::store::{Effects, HostId, NoObserver};
+use crate::store::{Effects, HostId, NoObserver, Taker};
 use crate::task::{Answer, Backoff, Follow, Method, Policy, Request, Status, Then};
 
 const NOW: Timestamp = Timestamp(1_700_000_000_000);
@@ -257,6 +257,60 @@ async fn a_failed_commit_acknowledges_nothing_and_leaves_no_trace() {
     store.create(new(3, 10)).await.unwrap();
     let claimed = store.claim(room(9), NOW, NOW).await.unwrap();
     assert_eq!(claimed.iter().map(|claim| claim.task.id).collect::<Vec<_>>(), [2, 3].map(|n| new(n, 0).task.id));
+}
+
+/// Remembers which tasks it was handed.
+#[derive(Default)]
+struct Hands(Mutex<Vec<TaskId>>);
+
+impl Taker<Capacity, Claimed> for Hands {
+    fn room(&self) -> Capacity {
+        room(9)
+    }
+
+    fn take(&self, work: Vec<Claimed>) {
+        self.0.lock().unwrap().extend(work.iter().map(|claim| claim.task.id));
+    }
+}
+
+impl Taker<usize, ClaimedDelivery> for Hands {
+    fn room(&self) -> usize {
+        9
+    }
+
+    fn take(&self, work: Vec<ClaimedDelivery>) {
+        self.0.lock().unwrap().extend(work.iter().map(|claim| claim.record.task.id));
+    }
+}
+
+#[tokio::test]
+async fn what_a_commit_makes_due_it_hands_out() {
+    let folder = Folder::new();
+    let store = folder.open();
+    let (tasks, webhooks) = (Arc::new(Hands::default()), Arc::new(Hands::default()));
+    store.hand_out(tasks.clone(), Duration::from_secs(15), NOW).await.unwrap();
+    store.hand_out_deliveries(webhooks.clone(), NOW).await.unwrap();
+
+    store.create(new(1, 10)).await.unwrap();
+    let id = new(1, 0).task.id;
+    assert_eq!(*tasks.0.lock().unwrap(), [id], "before the creation was answered");
+    let answer = Answer::Accepted { status: 200, job: None };
+    store.transition(id, Event::Answered { attempt: 1, answer, duration_ms: 1 }, None, NOW).await.unwrap();
+    assert_eq!(*webhooks.0.lock().unwrap(), [id]);
+    assert_eq!(store.claim_deliveries(9, NOW).await.unwrap(), [], "it is in hand");
+
+    // Nobody is handed what was not committed, and what failed is not forgotten.
+    fail_commits(&store, true).await;
+    assert!(store.create(new(2, 10)).await.is_err());
+    assert_eq!(tasks.0.lock().unwrap().len(), 1);
+    fail_commits(&store, false).await;
+    store.create(new(3, 10)).await.unwrap();
+    assert_eq!(*tasks.0.lock().unwrap(), [id, new(3, 0).task.id]);
+
+    // Who is gone is handed nothing.
+    drop(tasks);
+    store.create(new(4, 10)).await.unwrap();
+    assert_eq!(store.claim(room(9), NOW, NOW).await.unwrap().len(), 1);
 }
 
 #[tokio::test]

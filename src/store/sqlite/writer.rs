@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::checkpoint::Log;
+use super::handout::HandOut;
 use super::in_hand::InHand;
 use super::ready::{Place, Ready};
 use super::row::{self, Row};
@@ -66,6 +67,7 @@ pub(super) struct Writer {
     /// Polls being made now.
     pub polling: InHand,
     pub effects: Effects,
+    pub hand_out: HandOut,
     /// How the counters change by this commit.
     counts: HashMap<(TeamId, i64), i64>,
 }
@@ -148,6 +150,7 @@ pub(super) fn start(db: Connection, shared: Shared) -> Result<Handle, StoreError
         delivering: InHand::default(),
         polling: InHand::default(),
         effects: Effects::default(),
+        hand_out: HandOut::default(),
         counts: HashMap::new(),
     };
     let thread = std::thread::Builder::new()
@@ -176,6 +179,7 @@ impl Writer {
                 Ok(()) => {
                     self.delivering.commit();
                     self.polling.commit();
+                    self.hand_out.commit();
                     shared.observer.committed(&self.effects);
                 }
                 Err(error) => self.recover(&error, shared),
@@ -193,7 +197,7 @@ impl Writer {
     /// savepoint of its own, so that it spoils only itself. Savepoints cost a copy of every page, so the first try has none.
     fn commit(&mut self, batch: &mut Batch) -> Result<(), StoreError> {
         self.statement("BEGIN IMMEDIATE")?;
-        if batch.iter_mut().all(|command| command.run(self)) {
+        if batch.iter_mut().all(|command| command.run(self)) && self.hand_out().is_ok() {
             return self.finish();
         }
         self.roll_back();
@@ -203,6 +207,7 @@ impl Writer {
         for command in batch.iter_mut() {
             self.run_alone(command.as_mut())?;
         }
+        self.hand_out_later();
         self.finish()
     }
 
@@ -252,6 +257,7 @@ impl Writer {
         self.counts.clear();
         self.delivering.roll_back(0);
         self.polling.roll_back(0);
+        self.hand_out.forget();
         self.ready = Ready::load(&self.db).map_err(super::failed)?;
         Ok(())
     }
@@ -302,6 +308,7 @@ impl Writer {
         payload: Option<&Payload>,
         now: Timestamp,
     ) -> Result<Row, StoreError> {
+        self.hand_out.heard(now);
         let before = row.task;
         row.task = step.task;
         let kept = payload.filter(|_| matches!(step.keep, Keep::Answer | Keep::Result | Keep::Progress));
@@ -388,7 +395,8 @@ impl Writer {
         let mut insert =
             self.db.prepare_cached("INSERT OR IGNORE INTO outbox (at, key) VALUES (?1, ?2)").map_err(super::failed)?;
         insert.execute([at.0, id.sort_key()]).map_err(super::failed)?;
-        self.effects.deliver = true;
+        drop(insert);
+        self.effects.deliver |= !self.hand_out.planned(id, at);
         Ok(())
     }
 
