@@ -334,4 +334,3 @@ fn outcome_of(event: &Event, task: &Task) -> AttemptOutcome {
 fn is_timeout(answer: &crate::task::Answer) -> bool {
     answer.error().is_some_and(|error| error.starts_with("Timeout"))
 }
-

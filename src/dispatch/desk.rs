@@ -72,7 +72,8 @@ impl Taker<Capacity, Claimed> for Desk {
             *by_host.entry(claim.host).or_default() += 1;
         }
         // Whoever is out of room now is told by the next call that ends.
-        let full = by_host.values().sum::<usize>() >= self.slots || by_host.values().any(|calls| *calls >= self.per_host);
+        let full =
+            by_host.values().sum::<usize>() >= self.slots || by_host.values().any(|calls| *calls >= self.per_host);
         self.crowded.store(full, Ordering::SeqCst);
         drop(by_host);
         if !claimed.is_empty() {

@@ -20,7 +20,7 @@ pub use people::{
 };
 
 pub use following::{ClaimedPoll, Endpoint, STRAY_MS, STRAYS_MAX, Stray, Token};
-pub use handout::{DeliveryTaker, TaskTaker, Taker};
+pub use handout::{DeliveryTaker, Taker, TaskTaker};
 
 use crate::task::{
     Delivery, DeliveryOutcome, Entry, Event, Job, Payload, Refusal, Request, Status, Task, TaskId, TeamId, Timestamp,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -190,8 +191,10 @@ async fn a_polls_result_a_callback_a_signal_and_a_cancellation_race_to_one_end()
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_attempt_and_a_callback_race_and_no_call_follows_the_end() {
     let service = Arc::new(Service::start().await);
-    let late = Duration::from_millis(40);
-    let target = Target::start(move |_, _| Reply::Later(late, Reply::bytes(503, &[], b""))).await;
+    // Mostly close to the callback; some so late that it comes first on a slow machine too.
+    let calls = AtomicU64::new(0);
+    let late = move || Duration::from_millis(if calls.fetch_add(1, Ordering::Relaxed) % 4 == 0 { 600 } else { 40 });
+    let target = Target::start(move |_, _| Reply::Later(late(), Reply::bytes(503, &[], b""))).await;
     let url = target.url("/");
     let ends = all(if large() { 2000 } else { 60 }, |number| {
         let (service, url) = (service.clone(), url.clone());

@@ -110,8 +110,7 @@ impl Writer {
             return Ok(());
         };
         let room = taker.room();
-        let claimed =
-            if looks { self.claim_deliveries(room, self.hand_out.now)? } else { self.claim_due(&due, room)? };
+        let claimed = if looks { self.claim_deliveries(room, self.hand_out.now)? } else { self.claim_due(&due, room)? };
         self.hand_out.claimed_deliveries = Some((taker, claimed));
         Ok(())
     }
