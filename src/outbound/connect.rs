@@ -64,7 +64,7 @@ impl Opener {
 async fn straight_to(address: SocketAddr) -> Result<TokioIo<Held>, String> {
     let stream = first_that_answers(&[address.ip()], address.port()).await?;
     let _ = stream.set_nodelay(true);
-    Ok(TokioIo::new(Held(Arc::new(Socket::new(stream)))))
+    Held::new(stream).map(TokioIo::new).map_err(|error| describe(&error, "connection closed"))
 }
 
 /// The public web's certificates, with the one cryptographic provider that is built in.

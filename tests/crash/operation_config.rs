@@ -38,6 +38,9 @@ fn samples() -> BTreeMap<&'static str, &'static str> {
         ("secret-grace", "22h"),
         ("shutdown-notice", "2s"),
         ("shutdown-grace", "23s"),
+        ("session-idle", "25m"),
+        ("session-lifetime", "26h"),
+        ("no-dashboard", "true"),
         ("log", "json"),
         ("log-level", "debug"),
     ])

@@ -193,7 +193,8 @@ async fn a_failed_attempt_and_a_callback_race_and_no_call_follows_the_end() {
     let service = Arc::new(Service::start().await);
     // Mostly close to the callback; some so late that it comes first on a slow machine too.
     let calls = AtomicU64::new(0);
-    let late = move || Duration::from_millis(if calls.fetch_add(1, Ordering::Relaxed) % 4 == 0 { 600 } else { 40 });
+    let late =
+        move || Duration::from_millis(if calls.fetch_add(1, Ordering::Relaxed).is_multiple_of(4) { 600 } else { 40 });
     let target = Target::start(move |_, _| Reply::Later(late(), Reply::bytes(503, &[], b""))).await;
     let url = target.url("/");
     let ends = all(if large() { 2000 } else { 60 }, |number| {
