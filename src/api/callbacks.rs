@@ -8,7 +8,7 @@ use http::{Method, Request, StatusCode};
 
 use super::compact::compact;
 use super::problem::Problem;
-use super::told::{Words, settle};
+use super::told::{self, Words, settle};
 use super::{Api, Shared, last_segment, ruled};
 use crate::credentials::Kind;
 use crate::follow::{self, Class};
@@ -19,6 +19,23 @@ use crate::task::{CallbackVerdict, Event, Payload, TaskId};
 const WORDS: Words = Words { gone: "Invalid or expired callback ID" };
 
 /// Resolves the task that the id was given out for.
+#[utoipa::path(
+    post,
+    path = "/v1/callbacks/{callbackId}",
+    operation_id = "receiveCallback",
+    tag = "Callbacks and signals",
+    params(("callbackId" = String, Path, description = "64 hex characters: the credential", pattern = "^[0-9a-f]{64}$")),
+    request_body(content = serde_json::Value, description = "The provider's webhook, whole", content_type = "application/json"),
+    responses(
+        (status = 200, description = "The task as it is now", body = told::Envelope),
+        (status = 404, description = "Invalid or expired callback ID"),
+        (status = 409, description = "Task is not in waiting/polling state (current: completed)"),
+        (status = 429, description = "Rate limit exceeded"),
+        (status = 400, description = "Request body must be valid JSON"),
+        (status = 401, description = "Invalid provider signature"),
+    ),
+    security(())
+)]
 pub async fn receive(State(api): State<Shared>, request: Request<Body>) -> Response {
     let (head, body) = request.into_parts();
     let opened = api.keyring.open_classed(Kind::Callback, last_segment(head.uri.path()));

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::answer::json;
 use super::auth::Caller;
+use super::openapi::bodies;
 use super::problem::Problem;
 use super::view::{CreatedView, TaskView};
 use super::{Api, Shared, tasks};
@@ -32,6 +33,22 @@ const KEY_MAX: usize = 255;
 const DEPTH_MAX: u32 = 5;
 
 /// Creates a task.
+#[utoipa::path(
+    post,
+    path = "/v1/tasks",
+    operation_id = "createTask",
+    tag = "Tasks",
+    params(("Idempotency-Key" = Option<String>, Header, description = "Makes a repeated creation answer the first one, for 24 hours", min_length = 1, max_length = 255)),
+    request_body = bodies::Creation,
+    responses(
+        (status = 201, description = "The new task, with the credentials that are shown once", body = CreatedView),
+        (status = 200, description = "The first creation with this Idempotency-Key, once more (`Idempotent-Replay: true`)", body = CreatedView),
+        (status = 400, description = "targetUrl is required"),
+        (status = 409, description = "A request with this Idempotency-Key is in flight"),
+        (status = 415, description = "Content-Type must be application/json"),
+        (status = 422, description = "Idempotency-Key was already used with a different request body"),
+    )
+)]
 pub async fn create(
     State(api): State<Shared>,
     Extension(Caller(team)): Extension<Caller>,
@@ -65,6 +82,20 @@ async fn expecting_events(api: &Api, team: TeamId, asked: &Asked) -> Result<Then
 }
 
 /// Creates a task that does once more what a final one did.
+#[utoipa::path(
+    post,
+    path = "/v1/tasks/{id}/retry",
+    operation_id = "retryTask",
+    tag = "Tasks",
+    params(("id" = uuid::Uuid, Path, description = "The task's id")),
+    responses(
+        (status = 201, description = "A new task of the same request", body = CreatedView),
+        (status = 403, description = "Access denied"),
+        (status = 404, description = "Task not found"),
+        (status = 400, description = "Token not found: tok_…"),
+        (status = 409, description = "Task has not ended (current: waiting)"),
+    )
+)]
 pub async fn retry(
     State(api): State<Shared>,
     Extension(Caller(team)): Extension<Caller>,

@@ -7,11 +7,13 @@ use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use http::{Method, Request, StatusCode, Uri};
 use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::answer::{json, raw_json};
 use super::auth::Caller;
 use super::fields::{Fields, Reader};
+use super::openapi::bodies;
 use super::problem::{Detail, Problem};
 use super::ruled::{self, Heard, Said};
 use super::{Api, Shared, check_content_type, last_segment};
@@ -30,22 +32,27 @@ const BODY_MAX: usize = 16 * 1024;
 /// A larger event is not kept for a task that is not known yet.
 const STRAY_BYTES_MAX: usize = 1 << 20;
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = EndpointAnswer)]
 struct Envelope<'a> {
     endpoint: View<'a>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = EndpointList)]
 struct List<'a> {
     endpoints: Vec<View<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Endpoint)]
 struct View<'a> {
     id: String,
     provider: &'a str,
+    #[schema(required)]
     secret: Option<&'a str>,
+    /// Shown when it is made or rotated.
     #[serde(skip_serializing_if = "Option::is_none")]
     url: Option<String>,
     created_at: Iso,
@@ -64,6 +71,18 @@ impl<'a> View<'a> {
 }
 
 /// Makes an endpoint; its URL is shown now and after a rotation.
+#[utoipa::path(
+    post,
+    path = "/v1/endpoints",
+    operation_id = "createEndpoint",
+    tag = "Endpoints",
+    request_body = bodies::EndpointGiven,
+    responses(
+        (status = 201, description = "The endpoint, with its URL", body = Envelope),
+        (status = 400, description = "provider must be one of GET /v1/providers whose webhooks are set up per account"),
+        (status = 415, description = "Content-Type must be application/json"),
+    )
+)]
 pub async fn create(
     State(api): State<Shared>,
     Extension(Caller(team)): Extension<Caller>,
@@ -90,12 +109,32 @@ pub async fn create(
 }
 
 /// A team's endpoints.
+#[utoipa::path(
+    get,
+    path = "/v1/endpoints",
+    operation_id = "listEndpoints",
+    tag = "Endpoints",
+    responses(
+        (status = 200, description = "The team's endpoints, without URLs", body = List),
+    )
+)]
 pub async fn list(State(api): State<Shared>, Extension(Caller(team)): Extension<Caller>) -> Result<Response, Problem> {
     let endpoints = api.store.endpoints(team.id).await?;
     Ok(json(StatusCode::OK, &List { endpoints: endpoints.iter().map(View::of).collect() }))
 }
 
 /// Gives an endpoint a new URL; the old one is gone.
+#[utoipa::path(
+    post,
+    path = "/v1/endpoints/{id}/rotate",
+    operation_id = "rotateEndpoint",
+    tag = "Endpoints",
+    params(("id" = uuid::Uuid, Path, description = "The endpoint's id")),
+    responses(
+        (status = 200, description = "The endpoint with its new URL; the old one is gone", body = Envelope),
+        (status = 404, description = "Endpoint not found"),
+    )
+)]
 pub async fn rotate(
     State(api): State<Shared>,
     Extension(Caller(team)): Extension<Caller>,
@@ -108,6 +147,20 @@ pub async fn rotate(
 }
 
 /// Gives an endpoint another secret, as the provider changed its own; the URL stays.
+#[utoipa::path(
+    patch,
+    path = "/v1/endpoints/{id}",
+    operation_id = "changeEndpointSecret",
+    tag = "Endpoints",
+    params(("id" = uuid::Uuid, Path, description = "The endpoint's id")),
+    request_body = bodies::EndpointSecret,
+    responses(
+        (status = 200, description = "The endpoint with its new secret", body = Envelope),
+        (status = 400, description = "secret must be the vault reference of the provider's webhook secret (tok_…)"),
+        (status = 404, description = "Endpoint not found"),
+        (status = 415, description = "Content-Type must be application/json"),
+    )
+)]
 pub async fn resecret(
     State(api): State<Shared>,
     Extension(Caller(team)): Extension<Caller>,
@@ -129,6 +182,17 @@ pub async fn resecret(
 }
 
 /// Removes an endpoint.
+#[utoipa::path(
+    delete,
+    path = "/v1/endpoints/{id}",
+    operation_id = "deleteEndpoint",
+    tag = "Endpoints",
+    params(("id" = uuid::Uuid, Path, description = "The endpoint's id")),
+    responses(
+        (status = 200, description = "The endpoint as it was", body = Envelope),
+        (status = 404, description = "Endpoint not found"),
+    )
+)]
 pub async fn delete(
     State(api): State<Shared>,
     Extension(Caller(team)): Extension<Caller>,
@@ -206,6 +270,21 @@ fn no_secret(denied: Denied) -> Problem {
 }
 
 /// A provider tells of one of its jobs. Strangers' and repeated events are answered 200: the provider cannot know better.
+#[utoipa::path(
+    post,
+    path = "/v1/callbacks/endpoints/{token}",
+    operation_id = "receiveEndpointEvent",
+    tag = "Callbacks and signals",
+    params(("token" = String, Path, description = "64 hex characters: the credential", pattern = "^[0-9a-f]{64}$")),
+    request_body(content = serde_json::Value, description = "An event of the account, whole", content_type = "application/json"),
+    responses(
+        (status = 200, description = "Whatever the event means for us", body = bodies::Acknowledged),
+        (status = 400, description = "Request body must be valid JSON"),
+        (status = 401, description = "Invalid provider signature"),
+        (status = 404, description = "Invalid endpoint"),
+    ),
+    security(())
+)]
 pub async fn receive(State(api): State<Shared>, request: Request<Body>) -> Response {
     let (head, body) = request.into_parts();
     match take(&api, &head, body).await {

@@ -87,6 +87,8 @@ fn is_private(route: Route) -> bool {
             | Route::Ready
             | Route::Metrics
             | Route::OpenApi
+            | Route::Docs
+            | Route::DocsStyle
             | Route::Other
     )
 }

@@ -16,6 +16,7 @@ use hyper::body::{Body as HttpBody, Frame};
 use super::Shared;
 use super::answer::{json, raw_json};
 use super::auth::Caller;
+use super::openapi::Status as StatusDoc;
 use super::problem::Problem;
 use super::room::Lease;
 use super::tasks::{digits, parameters};
@@ -27,6 +28,17 @@ use crate::task::{Status, TaskId};
 const ROOM: u64 = 256 * 1024;
 
 /// A page of the team's tasks.
+#[utoipa::path(
+    get,
+    path = "/v1/tasks",
+    operation_id = "listTasks",
+    tag = "Tasks",
+    params(("status" = Option<StatusDoc>, Query, description = "Only those in this status"), ("limit" = Option<u32>, Query, description = "At most this many; 20 without it", minimum = 1, maximum = 100), ("offset" = Option<u64>, Query, description = "After this many", minimum = 0, maximum = 1_000_000_000)),
+    responses(
+        (status = 200, description = "A page, newest first", body = ListView),
+        (status = 400, description = "limit must be an integer from 1 to 100"),
+    )
+)]
 pub async fn list(
     State(api): State<Shared>,
     Extension(Caller(team)): Extension<Caller>,

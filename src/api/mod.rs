@@ -10,6 +10,7 @@ mod endpoints;
 mod fields;
 mod front;
 mod list;
+pub mod openapi;
 mod operation;
 mod people;
 mod problem;
@@ -18,6 +19,7 @@ mod room;
 mod ruled;
 mod signals;
 mod signature;
+mod stream;
 mod tasks;
 mod tokens;
 mod told;
@@ -30,11 +32,12 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, delete, get, post};
+use axum::routing::{any, get};
 use http::{HeaderMap, StatusCode};
 use ipnet::IpNet;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use utoipa_axum::routes;
 
 use crate::clock::Clock;
 use crate::credentials::{Ids, Keyring};
@@ -52,6 +55,7 @@ use crate::waiters::Waiters;
 pub use front::Front;
 use problem::Problem;
 pub use room::Room;
+pub use stream::Seats;
 
 /// Everything that handlers work with.
 pub struct Api {
@@ -95,6 +99,8 @@ pub struct Api {
     pub creating: Mutex<HashSet<(TeamId, [u8; 32])>>,
     /// Is told of cancelled tasks whose provider may be told too.
     pub cancelled: mpsc::Sender<TaskId>,
+    /// How many status streams may be open.
+    pub streams: Arc<Seats>,
     /// Set once the service stops: it is no longer ready, and holds no request any longer.
     pub stopping: CancellationToken,
     /// How long the database's log is now, bytes.
@@ -126,30 +132,41 @@ type Shared = Arc<Api>;
 
 /// The service's routes and the dashboard's, behind one front.
 pub fn service(api: Arc<Api>, pages: Option<Router>) -> Front {
-    let routes = Router::new()
-        .route("/v1/tasks", get(list::list).post(create::create))
-        .route("/v1/tasks/{id}", get(tasks::read).delete(tasks::delete))
-        .route("/v1/tasks/{id}/cancel", post(tasks::cancel))
-        .route("/v1/tasks/{id}/events", get(tasks::events))
-        .route("/v1/tasks/{id}/retry", post(create::retry))
-        .route("/v1/tasks/{id}/webhook/resend", post(tasks::resend))
+    let routes = described()
+        .0
         .route("/v1/callbacks/{id}", any(callbacks::receive))
-        .route("/v1/signals/{token}", post(signals::receive))
         .route("/v1/callbacks/endpoints/{token}", any(endpoints::receive))
-        .route("/v1/endpoints", get(endpoints::list).post(endpoints::create))
-        .route("/v1/endpoints/{id}", delete(endpoints::delete).patch(endpoints::resecret))
-        .route("/v1/endpoints/{id}/rotate", post(endpoints::rotate))
-        .route("/v1/providers", get(providers::list))
-        .route("/v1/tokens", get(tokens::list).post(tokens::create))
-        .route("/v1/tokens/{id}", delete(tokens::revoke))
         .merge(people::routes())
-        .route("/healthz", get(operation::healthz))
-        .route("/readyz", get(operation::readyz))
-        .route("/metrics", get(operation::metrics))
+        .route("/docs", get(openapi::page))
+        .route("/docs/style.css", get(openapi::style))
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "Not found"))
         .method_not_allowed_fallback(async || Problem::new(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed"))
         .with_state(api.clone());
     Front::new(api, pages.into_iter().fold(routes, Router::merge))
+}
+
+/// The routes that describe themselves, and the description.
+fn described() -> (Router<Shared>, utoipa::openapi::OpenApi) {
+    openapi::router()
+        .routes(routes!(list::list, create::create))
+        .routes(routes!(tasks::read, tasks::delete))
+        .routes(routes!(tasks::cancel))
+        .routes(routes!(tasks::events))
+        .routes(routes!(stream::stream))
+        .routes(routes!(create::retry))
+        .routes(routes!(tasks::resend))
+        .routes(routes!(signals::receive))
+        .routes(routes!(endpoints::list, endpoints::create))
+        .routes(routes!(endpoints::delete, endpoints::resecret))
+        .routes(routes!(endpoints::rotate))
+        .routes(routes!(providers::list))
+        .routes(routes!(tokens::list, tokens::create))
+        .routes(routes!(tokens::revoke))
+        .routes(routes!(operation::healthz))
+        .routes(routes!(operation::readyz))
+        .routes(routes!(operation::metrics))
+        .routes(routes!(openapi::serve))
+        .split_for_parts()
 }
 
 impl Api {

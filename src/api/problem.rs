@@ -3,6 +3,7 @@
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::answer::json;
 use crate::store::StoreError;
@@ -18,7 +19,8 @@ pub struct Problem {
 }
 
 /// One invalid field.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = FieldError)]
 pub struct Detail {
     /// Its name.
     pub field: String,
@@ -26,8 +28,9 @@ pub struct Detail {
     pub message: String,
 }
 
-#[derive(Serialize)]
-struct Body<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Error)]
+pub(super) struct Body<'a> {
     error: &'a str,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     details: &'a [Detail],
@@ -83,9 +86,12 @@ impl Problem {
 
     /// A 503: the fault is ours, and passes.
     pub fn unavailable() -> Self {
-        let problem =
-            Self::new(StatusCode::SERVICE_UNAVAILABLE, "The service cannot store or read just now; try again");
-        Self { retry_after: Some(1), ..problem }
+        Self::busy("The service cannot store or read just now; try again")
+    }
+
+    /// A 503 with this text: try again in a second.
+    pub fn busy(error: &str) -> Self {
+        Self { retry_after: Some(1), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, error) }
     }
 }
 

@@ -8,8 +8,9 @@ use http::{HeaderMap, Request};
 
 use super::compact::compact;
 use super::fields::{Fields, Reader};
+use super::openapi::bodies;
 use super::problem::Problem;
-use super::told::{Words, settle};
+use super::told::{self, Words, settle};
 use super::{Api, Shared, last_segment};
 use crate::credentials::Kind;
 use crate::net::{Peer, body};
@@ -21,6 +22,22 @@ const WORDS: Words = Words { gone: "Invalid or expired signal token" };
 const FAILED: &str = "Signalled as failed";
 
 /// Resolves the task that the token was given out for.
+#[utoipa::path(
+    post,
+    path = "/v1/signals/{token}",
+    operation_id = "signalTask",
+    tag = "Callbacks and signals",
+    params(("token" = String, Path, description = "64 hex characters: the credential", pattern = "^[0-9a-f]{64}$")),
+    request_body = bodies::Signal,
+    responses(
+        (status = 200, description = "The task as it is now", body = told::Envelope),
+        (status = 404, description = "Invalid or expired signal token"),
+        (status = 409, description = "Task is not in waiting/polling state (current: completed)"),
+        (status = 429, description = "Rate limit exceeded"),
+        (status = 400, description = "status must be completed or failed"),
+    ),
+    security(())
+)]
 pub async fn receive(State(api): State<Shared>, request: Request<Body>) -> Response {
     let (head, body) = request.into_parts();
     let source = api.source(head.extensions.get::<Peer>(), &head.headers);

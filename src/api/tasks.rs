@@ -20,6 +20,19 @@ use crate::task::{Event, Task, TaskId};
 const WAIT_MAX: u64 = 25;
 
 /// One task; with `?wait=N` held until its status changes.
+#[utoipa::path(
+    get,
+    path = "/v1/tasks/{id}",
+    operation_id = "getTask",
+    tag = "Tasks",
+    params(("id" = uuid::Uuid, Path, description = "The task's id"), ("wait" = Option<u32>, Query, description = "Seconds to hold the request until the task's status changes; more than 25 is taken as 25", minimum = 0)),
+    responses(
+        (status = 200, description = "The task; with `wait` once its status has changed, or the time is over", body = Envelope),
+        (status = 403, description = "Access denied"),
+        (status = 404, description = "Task not found"),
+        (status = 400, description = "wait must be an integer from 0 to 25"),
+    )
+)]
 pub async fn read(
     State(api): State<Shared>,
     Extension(Caller(team)): Extension<Caller>,
@@ -54,6 +67,18 @@ async fn hold(api: &Arc<Api>, team: &Team, id: TaskId, wait: Duration) -> Result
 }
 
 /// Everything a task went through.
+#[utoipa::path(
+    get,
+    path = "/v1/tasks/{id}/events",
+    operation_id = "listTaskEvents",
+    tag = "Tasks",
+    params(("id" = uuid::Uuid, Path, description = "The task's id")),
+    responses(
+        (status = 200, description = "Its history, oldest first", body = EventsView),
+        (status = 403, description = "Access denied"),
+        (status = 404, description = "Task not found"),
+    )
+)]
 pub async fn events(
     State(api): State<Shared>,
     Extension(Caller(team)): Extension<Caller>,
@@ -66,6 +91,19 @@ pub async fn events(
 }
 
 /// Gives a task up.
+#[utoipa::path(
+    post,
+    path = "/v1/tasks/{id}/cancel",
+    operation_id = "cancelTask",
+    tag = "Tasks",
+    params(("id" = uuid::Uuid, Path, description = "The task's id")),
+    responses(
+        (status = 200, description = "The task, cancelled", body = Envelope),
+        (status = 403, description = "Access denied"),
+        (status = 404, description = "Task not found"),
+        (status = 409, description = "Task cannot be cancelled (current: processing)"),
+    )
+)]
 pub async fn cancel(
     State(api): State<Shared>,
     Extension(Caller(team)): Extension<Caller>,
@@ -96,6 +134,19 @@ pub async fn give_up(api: &Api, team: &Team, id: TaskId) -> Result<TaskRecord, P
 }
 
 /// Removes a final task at once.
+#[utoipa::path(
+    delete,
+    path = "/v1/tasks/{id}",
+    operation_id = "deleteTask",
+    tag = "Tasks",
+    params(("id" = uuid::Uuid, Path, description = "The task's id")),
+    responses(
+        (status = 200, description = "The task as it was", body = Envelope),
+        (status = 403, description = "Access denied"),
+        (status = 404, description = "Task not found"),
+        (status = 409, description = "Task has not ended (current: waiting)"),
+    )
+)]
 pub async fn delete(
     State(api): State<Shared>,
     Extension(Caller(team)): Extension<Caller>,
@@ -114,6 +165,19 @@ pub async fn delete(
 }
 
 /// Delivers the completion webhook once more.
+#[utoipa::path(
+    post,
+    path = "/v1/tasks/{id}/webhook/resend",
+    operation_id = "resendWebhook",
+    tag = "Tasks",
+    params(("id" = uuid::Uuid, Path, description = "The task's id")),
+    responses(
+        (status = 200, description = "The task; its completion webhook is due at once", body = Envelope),
+        (status = 403, description = "Access denied"),
+        (status = 404, description = "Task not found"),
+        (status = 409, description = "Task has no completion webhook"),
+    )
+)]
 pub async fn resend(
     State(api): State<Shared>,
     Extension(Caller(team)): Extension<Caller>,

@@ -5,11 +5,13 @@ use axum::extract::{Extension, State};
 use axum::response::Response;
 use http::{Request, StatusCode, Uri};
 use serde::Serialize;
+use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 use super::answer::json;
 use super::auth::Caller;
 use super::fields::{Fields, Reader};
+use super::openapi::bodies;
 use super::problem::Problem;
 use super::{Shared, check_content_type, last_segment};
 use crate::net::body;
@@ -26,19 +28,22 @@ const HOST_BYTES_MAX: usize = 253;
 const BODY_MAX: usize = 128 * 1024;
 
 /// `{"token": …}`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = TokenAnswer)]
 struct Envelope<'a> {
     token: View<'a>,
 }
 
 /// `{"tokens": […]}`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = TokenList)]
 struct List<'a> {
     tokens: Vec<View<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Token)]
 struct View<'a> {
     id: &'a str,
     name: &'a str,
@@ -66,6 +71,18 @@ impl<'a> View<'a> {
 }
 
 /// Puts a value into the vault.
+#[utoipa::path(
+    post,
+    path = "/v1/tokens",
+    operation_id = "createToken",
+    tag = "Vault",
+    request_body = bodies::TokenGiven,
+    responses(
+        (status = 201, description = "Its reference", body = Envelope),
+        (status = 400, description = "name must be 1 to 100 visible characters"),
+        (status = 415, description = "Content-Type must be application/json"),
+    )
+)]
 pub async fn create(
     State(api): State<Shared>,
     Extension(Caller(team)): Extension<Caller>,
@@ -92,12 +109,32 @@ pub async fn create(
 }
 
 /// A team's tokens that work.
+#[utoipa::path(
+    get,
+    path = "/v1/tokens",
+    operation_id = "listTokens",
+    tag = "Vault",
+    responses(
+        (status = 200, description = "The tokens that work, without their values", body = List),
+    )
+)]
 pub async fn list(State(api): State<Shared>, Extension(Caller(team)): Extension<Caller>) -> Result<Response, Problem> {
     let tokens = api.store.tokens(team.id).await?;
     Ok(json(StatusCode::OK, &List { tokens: tokens.iter().map(View::of).collect() }))
 }
 
 /// Stops a token from working.
+#[utoipa::path(
+    delete,
+    path = "/v1/tokens/{id}",
+    operation_id = "revokeToken",
+    tag = "Vault",
+    params(("id" = String, Path, description = "The token's reference", pattern = "^tok_[0-9a-f]{32}$")),
+    responses(
+        (status = 200, description = "The token, revoked; its value is erased", body = Envelope),
+        (status = 404, description = "Token not found"),
+    )
+)]
 pub async fn revoke(
     State(api): State<Shared>,
     Extension(Caller(team)): Extension<Caller>,

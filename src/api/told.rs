@@ -6,9 +6,11 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::Serialize;
 use tokio::time::Instant;
+use utoipa::ToSchema;
 
 use super::Api;
 use super::answer::json;
+use super::openapi::{Status, bodies};
 use super::problem::Problem;
 use crate::net::limit::SlidingLog;
 use crate::store::StoreError;
@@ -22,20 +24,25 @@ pub struct Words {
 }
 
 /// `{"task": …}` with what a stranger may know.
-#[derive(Serialize)]
-struct Envelope<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = ResolvedAnswer)]
+pub(super) struct Envelope<'a> {
     task: View<'a>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = ResolvedTask)]
 struct View<'a> {
     id: String,
+    #[schema(value_type = Status)]
     status: &'static str,
+    #[schema(required, value_type = Option<bodies::TaskResult>)]
     result: Option<ResultView<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
     created_at: Iso,
+    #[schema(required)]
     completed_at: Option<Iso>,
 }
 

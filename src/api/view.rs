@@ -3,22 +3,26 @@
 use serde::Serialize;
 use serde::ser::Serializer;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
+use super::openapi::{Status, bodies};
 use crate::follow;
 use crate::store::{EventRecord, TaskRecord};
-use crate::task::{Backoff, Delivery, DeliveryStatus, Entry, State};
+use crate::task::{Backoff, Delivery, DeliveryStatus, Entry, State, Timestamp};
 use crate::wire::{Headers, Iso, ResultView};
 
 /// `{"task": …}`.
-#[derive(Serialize)]
-pub struct Envelope<T> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = TaskAnswer)]
+pub struct Envelope<'a> {
     /// The task.
-    pub task: T,
+    pub task: TaskView<'a>,
 }
 
 /// A created task, with the credentials that are shown once.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = CreatedTask)]
 pub struct CreatedView<'a> {
     /// The task.
     pub task: TaskView<'a>,
@@ -31,44 +35,69 @@ pub struct CreatedView<'a> {
 }
 
 /// A task, whole.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Task)]
 pub struct TaskView<'a> {
     id: String,
     team_id: String,
+    #[schema(value_type = Status)]
     status: &'static str,
+    /// Shown at the creation alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     callback_id: Option<&'a str>,
     target_url: &'a str,
+    #[schema(value_type = bodies::Method)]
     method: &'static str,
     headers: Headers<'a>,
+    #[schema(required)]
     body: Option<&'a str>,
+    /// Seconds.
+    #[schema(value_type = f64)]
     timeout: Seconds,
     max_retries: u32,
+    #[schema(value_type = bodies::Backoff)]
     retry_backoff: &'static str,
     retry_on: &'a [u16],
+    #[schema(required)]
     delay_until: Option<Iso>,
     priority: u8,
     wait_for_signal: bool,
+    /// Seconds.
+    #[schema(value_type = f64)]
     max_wait_time: Seconds,
+    #[schema(required)]
     on_complete_url: Option<&'a str>,
     on_complete_max_retries: u32,
+    #[schema(required)]
     provider: Option<&'a str>,
+    #[schema(required, value_type = Option<bodies::PollConfig>)]
     poll_config: Option<Box<RawValue>>,
     use_callback: bool,
+    #[schema(required, value_type = Option<bodies::CallbackRule>)]
     callback_config: Option<Box<RawValue>>,
+    #[schema(required)]
     callback_secret: Option<&'a str>,
     provider_params: Headers<'a>,
     metadata: Headers<'a>,
     retry_count: u32,
+    #[schema(required, value_type = Option<bodies::TaskResult>)]
     result: Option<ResultView<'a>>,
+    #[schema(required)]
     error: Option<&'a str>,
+    /// The latest interim callback's body.
+    #[schema(required, value_type = Option<serde_json::Value>)]
     progress: Option<Progress<'a>>,
     created_at: Iso,
+    #[schema(required)]
     started_at: Option<Iso>,
+    #[schema(required)]
     completed_at: Option<Iso>,
+    #[schema(required)]
     next_attempt_at: Option<Iso>,
+    #[schema(required)]
     retry_of: Option<String>,
+    #[schema(required)]
     on_complete: Option<DeliveryView>,
 }
 
@@ -136,12 +165,16 @@ fn raw(json: String) -> Option<Box<RawValue>> {
     RawValue::from_string(json).ok()
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Delivery)]
 struct DeliveryView {
+    /// `pending`, `delivered` or `failed`.
     status: &'static str,
     attempts: u32,
+    #[schema(required)]
     last_status_code: Option<u16>,
+    #[schema(required)]
     next_attempt_at: Option<Iso>,
 }
 
@@ -187,7 +220,8 @@ impl Serialize for Progress<'_> {
 }
 
 /// `{"events": […]}`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = TaskEvents)]
 pub struct EventsView {
     events: Vec<EventView>,
 }
@@ -199,9 +233,11 @@ impl EventsView {
     }
 }
 
-#[derive(Default, Serialize)]
+/// One line of a history.
+#[derive(Default, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct EventView {
+#[schema(as = TaskEvent)]
+pub struct EventView {
     seq: u32,
     at: String,
     #[serde(rename = "type")]
@@ -225,7 +261,13 @@ struct EventView {
 }
 
 impl EventView {
-    fn of(seq: u32, record: &EventRecord) -> Self {
+    /// The end of a delay, which a stream tells and no history keeps.
+    pub fn due(seq: u32, at: Timestamp) -> Self {
+        Self { seq, at: crate::wire::iso(at), kind: "due", ..Self::default() }
+    }
+
+    /// The line of this number.
+    pub fn of(seq: u32, record: &EventRecord) -> Self {
         let body = record.body.as_ref().map(|body| String::from_utf8_lossy(body).into_owned());
         let view = Self { seq, at: crate::wire::iso(record.at), kind: record.entry.name(), body, ..Self::default() };
         match record.entry.clone() {
@@ -258,7 +300,8 @@ impl EventView {
 }
 
 /// `{"tasks": […], "pagination": …}`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = TaskPage)]
 pub struct ListView<'a> {
     /// The page.
     pub tasks: Vec<TaskView<'a>>,
@@ -267,8 +310,9 @@ pub struct ListView<'a> {
 }
 
 /// Where a page lies among all there are.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Pagination)]
 pub struct Pagination {
     /// How many there are.
     pub total: u64,

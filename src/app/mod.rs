@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::admin::{Admin, Outcome};
-use crate::api::{self, Api, Room};
+use crate::api::{self, Api, Room, Seats};
 use crate::clock::Clock;
 use crate::config::{Config, Database, EarlyCallbacks, RateLimit, RateLimitCounts};
 use crate::credentials::{ApiKeySecret, Ids, Keyring, key_file};
@@ -343,6 +343,7 @@ impl App {
             room: Room::default(),
             creating: Mutex::default(),
             cancelled,
+            streams: Arc::new(Seats::new(config.max_streams)),
             stopping: self.stop.clone(),
             log_bytes: Box::new(move || sqlite::log_bytes(&database)),
         })

@@ -1,7 +1,9 @@
 //! The command line.
 
 mod admin;
+mod client;
 mod dev;
+mod generate;
 mod serve;
 
 use std::process::ExitCode;
@@ -10,6 +12,7 @@ use std::sync::Arc;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use crate::app::{self, Surroundings};
+use crate::client::Exit;
 use crate::clock::SystemClock;
 use crate::config::{self, Config, FlagValues, Host};
 use crate::guard::AllowTarget;
@@ -36,7 +39,7 @@ pub fn run() -> ExitCode {
         Err(error) => Err(error.to_string()),
     };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(exit) => ExitCode::from(exit as u8),
         Err(text) => {
             eprintln!("asyncqueue: {text}");
             ExitCode::from(FAILED)
@@ -44,8 +47,17 @@ pub fn run() -> ExitCode {
     }
 }
 
-async fn dispatch(matches: &ArgMatches) -> Result<(), String> {
+async fn dispatch(matches: &ArgMatches) -> Result<Exit, String> {
     match matches.subcommand() {
+        Some((name, _)) if client::has(name) => Ok(client::run(matches).await),
+        _ => operate(matches).await.map(|()| Exit::Done),
+    }
+}
+
+/// The commands of those who run a service.
+async fn operate(matches: &ArgMatches) -> Result<(), String> {
+    match matches.subcommand() {
+        Some((name, flags)) if generate::has(name) => generate::run(name, command(), flags),
         Some(("serve", flags)) => serve::serve(load(FlagValues::from_matches(flags))?).await,
         Some(("dev", flags)) => dev::dev(flags).await,
         Some(("check-config", flags)) => {
@@ -59,7 +71,7 @@ async fn dispatch(matches: &ArgMatches) -> Result<(), String> {
 
 /// The command line, whole.
 pub fn command() -> Command {
-    Command::new("asyncqueue")
+    let operators = Command::new("asyncqueue")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Calls AI providers, receives their webhooks, and never loses a result")
         .subcommand_required(true)
@@ -74,6 +86,8 @@ pub fn command() -> Command {
         )
         .subcommand(Command::new("check-config").about("Check the configuration and show it").args(config::args()))
         .subcommands(admin::commands())
+        .subcommands(generate::commands());
+    client::augment(operators)
 }
 
 /// A flag without a value.

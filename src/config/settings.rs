@@ -164,6 +164,8 @@ settings! {
         "Connections open at once; 0 takes it from the descriptor limit";
     "max-connections-per-source" max_connections_per_source: Option<usize> = parse::one(parse::count_or_zero), "N", Text("0"), Once,
         "The same for one source address; 0 is unlimited";
+    "max-streams" max_streams: usize = parse::one(parse::count::<1, 65_536>), "N", Text("1024"), Once,
+        "Streams of tasks' statuses open at once; one team may have half of them";
     "first-byte-timeout" first_byte_timeout: Duration = parse::one(parse::period), "DURATION", Text("5s"), Once,
         "How long a new connection may stay silent";
     "header-timeout" header_timeout: Duration = parse::one(parse::period), "DURATION", Text("10s"), Once,

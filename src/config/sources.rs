@@ -23,6 +23,9 @@ pub(super) struct Value {
     pub(super) origin: Origin,
 }
 
+/// What the command-line client reads; a service that is started beside them lets them be.
+const OF_THE_CLIENT: [&str; 5] = ["URL", "API_KEY", "PROFILE", "PROFILES", "CA_FILE"];
+
 /// The winning text of each setting.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sources {
@@ -142,7 +145,7 @@ impl Environment {
     fn sort(env: impl IntoIterator<Item = (String, String)>, problems: &mut Vec<Problem>) -> Self {
         let mut sorted = Self::default();
         for (name, text) in env {
-            if !name.starts_with(PREFIX) || is_service_link(&name, &text) {
+            if !name.starts_with(PREFIX) || is_service_link(&name, &text) || is_of_the_client(&name) {
                 continue;
             }
             if text.contains('\u{fffd}') {
@@ -181,6 +184,10 @@ fn unknown_variable(name: String) -> Problem {
     let bare = known.chain(others).map(|variable| variable.replacen(PREFIX, "", 1));
     let meant = nearest(name.trim_start_matches(PREFIX), bare).map(|bare| format!("{PREFIX}{bare}"));
     Problem::new(Origin::Variable(name), "there is no such setting", did_you_mean(meant, "unset it"))
+}
+
+fn is_of_the_client(name: &str) -> bool {
+    OF_THE_CLIENT.contains(&name.trim_start_matches(PREFIX))
 }
 
 /// Kubernetes gives every container variables for the services around it; a service called `asyncqueue` is named by

@@ -29,6 +29,18 @@ fn case(seen: &Seen, secret: &str, change: bool) -> Value {
     json!({"secret": secret, "headers": headers, "body": hex(&seen.body), "change": change})
 }
 
+/// What this script of ours prints, told these values. It needs what `./test` installs.
+pub fn python(script: &str, told: &Value) -> Vec<String> {
+    let (python, _) = interpreter();
+    let mut command = Command::new(&python);
+    command.arg(script).current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap_or_else(|error| panic!("{python}: {error}"));
+    child.stdin.take().unwrap().write_all(told.to_string().as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{python}: {}; ./test installs what is needed", output.status);
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
 /// Who accepts each case, after all of them were asked; panics where somebody accepts a changed body.
 fn verdicts(cases: &[Value]) -> Vec<Vec<String>> {
     let (python, library) = interpreter();

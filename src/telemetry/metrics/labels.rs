@@ -45,6 +45,7 @@ label! {
     Task = "/v1/tasks/{id}",
     TaskCancel = "/v1/tasks/{id}/cancel",
     TaskEvents = "/v1/tasks/{id}/events",
+    TaskStream = "/v1/tasks/{id}/stream",
     TaskRetry = "/v1/tasks/{id}/retry",
     TaskWebhookResend = "/v1/tasks/{id}/webhook/resend",
     Callback = "/v1/callbacks/{callbackId}",
@@ -60,6 +61,8 @@ label! {
     Ready = "/readyz",
     Metrics = "/metrics",
     OpenApi = "/openapi.json",
+    Docs = "/docs",
+    DocsStyle = "/docs/style.css",
     /// Whatever has no template here.
     Other = "other",
 }

@@ -68,6 +68,7 @@ struct Series {
     poll_lateness: Histogram,
     endpoint_events: CounterBy<EndpointOutcome>,
     long_polls: Gauge,
+    streams: Gauge,
     connections: Gauge,
     store_errors: Counter,
     store_log: Gauge<u64, AtomicU64>,
@@ -119,6 +120,7 @@ impl Metrics {
                 CounterBy::default(),
             ),
             long_polls: add.plain("long_polls_open", "Requests held until a task changes", Gauge::default()),
+            streams: add.plain("streams_open", "Streams of a task's statuses", Gauge::default()),
             connections: add.plain("http_connections_open", "Connections open to this service", Gauge::default()),
             store_errors: add.plain("store_errors", "Store operations that failed", Counter::default()),
             store_log: add.bytes("store_log", "Size of the store's write-ahead log", Gauge::default()),
@@ -195,6 +197,11 @@ impl Metrics {
     /// A long poll is held for as long as the answer lives.
     pub fn long_poll_opened(&self) -> Open {
         Open::new(&self.0.long_polls)
+    }
+
+    /// A stream is open for as long as the answer lives.
+    pub fn stream_opened(&self) -> Open {
+        Open::new(&self.0.streams)
     }
 
     /// A connection is open for as long as the answer lives.

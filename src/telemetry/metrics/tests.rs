@@ -108,13 +108,19 @@ fn counts_arrive_under_their_labels() {
 #[test]
 fn a_gauge_falls_when_the_guard_is_dropped() {
     let metrics = Metrics::new("1.2.3");
-    let open = (metrics.call_started(), metrics.clone().long_poll_opened(), metrics.connection_opened());
-    let samples = ["asyncqueue_calls_in_flight", "asyncqueue_long_polls_open", "asyncqueue_http_connections_open"];
-    for sample in samples {
+    let open = (
+        metrics.call_started(),
+        metrics.clone().long_poll_opened(),
+        metrics.stream_opened(),
+        metrics.connection_opened(),
+    );
+    let samples = ["calls_in_flight", "long_polls_open", "streams_open", "http_connections_open"]
+        .map(|name| format!("asyncqueue_{name}"));
+    for sample in &samples {
         assert_eq!(value(&metrics.render(), sample), Some(1.0));
     }
     drop(open);
-    for sample in samples {
+    for sample in &samples {
         assert_eq!(value(&metrics.render(), sample), Some(0.0));
     }
 }
