@@ -17,6 +17,7 @@ pub mod follow;
 pub mod guard;
 pub mod keysets;
 pub mod net;
+pub mod oidc;
 pub mod outbound;
 pub mod people;
 pub mod poll;

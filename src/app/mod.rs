@@ -15,6 +15,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
+use zeroize::Zeroizing;
 
 use crate::admin::{Admin, Outcome};
 use crate::api::{self, Api, Room, Seats};
@@ -27,6 +28,7 @@ use crate::guard::{AllowList, AllowTarget, Guard, Own};
 use crate::keysets::KeySets;
 use crate::net::limit::{SlidingLog, TeamWindow};
 use crate::net::{self, Limits};
+use crate::oidc::{self, Oidc};
 use crate::outbound::{Client, ClientConfig, Detours, Resolver};
 use crate::people::{self, People};
 use crate::poll::{self, Poller};
@@ -41,7 +43,7 @@ use crate::teams::Teams;
 use crate::telemetry::metrics::Metrics;
 use crate::timers::{Alarm, Retention, Timers};
 use crate::ui::live::Live;
-use crate::ui::{self, Ui};
+use crate::ui::{self, Sso, Ui};
 use crate::vault::Vault;
 use crate::waiters::Waiters;
 
@@ -236,7 +238,12 @@ impl App {
         app.start_loops(config, &surroundings, &opened, called_off).await?;
         app.edge.spawn(socket::serve(commands, opened.admin.clone(), app.close.clone()));
         let api = Arc::new(app.api(config, &surroundings, &opened, cancelled)?);
-        let pages = (!config.no_dashboard).then(|| ui::routes(app.ui(config, &surroundings, &opened, api.clone())));
+        let pages = if config.no_dashboard {
+            None
+        } else {
+            Some(ui::routes(app.ui(config, &surroundings, &opened, api.clone())?))
+        };
+        app.tasks.spawn(opened.people.clone().tidy_up(app.stop.clone()));
         app.setup_url = app.setup_url(config, &opened.people).await?;
         let limits = limits(config);
         app.edge.spawn(net::serve(listener, api::service(api, pages), limits, app.close.clone()));
@@ -349,16 +356,37 @@ impl App {
         })
     }
 
-    fn ui(&self, config: &Config, around: &Surroundings, opened: &Opened, api: Arc<Api>) -> Arc<Ui> {
+    fn ui(&self, config: &Config, around: &Surroundings, opened: &Opened, api: Arc<Api>) -> Result<Arc<Ui>, String> {
         self.tasks.spawn(opened.hub.live.clone().run());
         self.tasks.spawn(opened.hub.stats.clone().run(opened.browse.clone(), self.stop.clone()));
-        Arc::new(Ui {
+        Ok(Arc::new(Ui {
             views: pages::views(config, around.clock.clone(), opened, api, self.address),
             people: opened.people.clone(),
+            oidc: self.sso(config, around)?,
             store: opened.store.clone(),
             trusted_proxies: config.trusted_proxy.clone(),
             base_url: config.base_url(self.address),
-        })
+        }))
+    }
+
+    fn sso(&self, config: &Config, around: &Surroundings) -> Result<Option<Sso>, String> {
+        let (Some(issuer), Some(client_id), Some(secret)) =
+            (&config.oidc_issuer, &config.oidc_client_id, &config.oidc_secret)
+        else {
+            return Ok(None);
+        };
+        let settings = oidc::Settings {
+            issuer: issuer.clone(),
+            client_id: client_id.clone(),
+            client_secret: Zeroizing::new(secret.expose().clone()),
+            redirect_uri: format!("{}/login/oidc/callback", config.base_url(self.address)),
+        };
+        let guard = Arc::new(guard(config)?);
+        let client = client(config, around, &guard);
+        let keysets = Arc::new(KeySets::new(client.clone(), guard.clone(), around.key_sets.clone()));
+        let oidc = Oidc::new(settings, client, guard, keysets, around.clock.clone());
+        let allowed_domains = config.oidc_allowed_domain.iter().map(|domain| domain.to_lowercase()).collect();
+        Ok(Some(Sso { oidc, allowed_domains }))
     }
 
     /// A fresh link for the first account.

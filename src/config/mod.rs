@@ -70,6 +70,7 @@ impl Config {
         let config = settings::read(&sources, secrets, &mut problems);
         check_public_url(&sources, &mut problems);
         check_targets(&sources, host, &mut problems);
+        check_oidc(&sources, config.as_ref(), &mut problems);
         match config {
             Some(config) if problems.is_empty() => Ok(config),
             _ => Err(ConfigError::new(problems)),
@@ -91,6 +92,20 @@ fn check_public_url(sources: &Sources, problems: &mut Vec<Problem>) {
             sources.origin("listen"),
             format!("{listen} is not a loopback address, and no public URL is set"),
             "providers need an address that reaches this service: set --public-url https://…",
+        ));
+    }
+}
+
+/// A provider needs to know who asks.
+fn check_oidc(sources: &Sources, config: Option<&Config>, problems: &mut Vec<Problem>) {
+    let Some(config) = config.filter(|config| config.oidc_issuer.is_some()) else {
+        return;
+    };
+    if config.oidc_client_id.is_none() || config.oidc_secret.is_none() {
+        problems.push(Problem::new(
+            sources.origin("oidc-issuer"),
+            "an OpenID provider is set, but not who this service is there",
+            "set --oidc-client-id and ASYNCQUEUE_OIDC_CLIENT_SECRET, or leave the provider out",
         ));
     }
 }

@@ -153,6 +153,17 @@ fn split_unit(text: &str) -> (&str, &str) {
     (number, unit.trim())
 }
 
+/// An OpenID issuer: https, but for one on this machine. Exactly as its tokens name it.
+pub(super) fn issuer(text: &str) -> Read<String> {
+    let url = Url::parse(text).map_err(|cause| format!("{text:?} is not an absolute URL ({cause})"))?;
+    let is_here = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
+    let is_fine = url.scheme() == "https" || url.scheme() == "http" && is_here;
+    if is_fine && url.query().is_none() && url.fragment().is_none() && url.username().is_empty() {
+        return Ok(text.to_owned());
+    }
+    Err(format!("{text:?} is no https URL without query, fragment and user"))
+}
+
 /// `true` or `false`.
 pub(super) fn switch(text: &str) -> Read<bool> {
     choice(text, &[("true", true), ("false", false)])

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::secret::{BOOTSTRAP_KEY, SECRET_KEY};
+use super::secret::{BOOTSTRAP_KEY, OIDC_SECRET, SECRET_KEY};
 use super::settings::{Config, Preset, SETTINGS, Setting};
 
 impl Config {
@@ -16,7 +16,11 @@ impl Config {
         let settings = SETTINGS
             .iter()
             .map(|setting| (setting.name, self.effective(setting), self.sources.origin(setting.name).to_string()));
-        let secrets = [(BOOTSTRAP_KEY, self.bootstrap_key.is_some()), (SECRET_KEY, self.secret_keys.is_some())];
+        let secrets = [
+            (BOOTSTRAP_KEY, self.bootstrap_key.is_some()),
+            (SECRET_KEY, self.secret_keys.is_some()),
+            (OIDC_SECRET, self.oidc_secret.is_some()),
+        ];
         let secrets = secrets.map(|(name, set)| (name, presence(set).to_owned(), String::new()));
         settings.chain(secrets).collect()
     }

@@ -16,6 +16,9 @@ pub(super) const BOOTSTRAP_KEY: &str = "ASYNCQUEUE_BOOTSTRAP_KEY";
 /// What every credential is derived from.
 pub(super) const SECRET_KEY: &str = "ASYNCQUEUE_SECRET_KEY";
 
+/// What we prove to the OpenID provider who we are with.
+pub(super) const OIDC_SECRET: &str = "ASYNCQUEUE_OIDC_CLIENT_SECRET";
+
 /// A value that no log, panic or dump of the configuration shows.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret<T: Zeroize>(Zeroizing<T>);
@@ -46,6 +49,7 @@ pub type SecretKeys = Vec<[u8; 32]>;
 pub(super) struct Secrets {
     pub(super) bootstrap_key: Option<Secret<String>>,
     pub(super) secret_keys: Option<Secret<SecretKeys>>,
+    pub(super) oidc_secret: Option<Secret<String>>,
 }
 
 impl Secrets {
@@ -53,6 +57,7 @@ impl Secrets {
         Self {
             bootstrap_key: read_one(texts, BOOTSTRAP_KEY, bootstrap_key, problems),
             secret_keys: read_one(texts, SECRET_KEY, secret_keys, problems),
+            oidc_secret: read_one(texts, OIDC_SECRET, |text| Ok(text.to_owned()), problems),
         }
     }
 }

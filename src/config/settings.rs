@@ -92,6 +92,8 @@ macro_rules! settings {
             pub bootstrap_key: Option<Secret<String>>,
             /// `ASYNCQUEUE_SECRET_KEY`: what every credential is derived from; `None` means the file beside the database.
             pub secret_keys: Option<Secret<SecretKeys>>,
+            /// `ASYNCQUEUE_OIDC_CLIENT_SECRET`: what we prove to the OpenID provider who we are with.
+            pub oidc_secret: Option<Secret<String>>,
             pub(super) sources: Sources,
         }
 
@@ -102,6 +104,7 @@ macro_rules! settings {
                 $($field: $field?,)*
                 bootstrap_key: secrets.bootstrap_key,
                 secret_keys: secrets.secret_keys,
+                oidc_secret: secrets.oidc_secret,
                 sources: sources.clone(),
             })
         }
@@ -182,6 +185,12 @@ settings! {
         "How long somebody stays signed in without doing anything";
     "session-lifetime" session_lifetime: Duration = parse::one(parse::period), "DURATION", Text("14d"), Once,
         "How long somebody stays signed in at most";
+    "oidc-issuer" oidc_issuer: Option<String> = parse::optional(parse::issuer), "URL", Nothing, Once,
+        "OpenID provider that people may sign in at; its client secret is `ASYNCQUEUE_OIDC_CLIENT_SECRET`";
+    "oidc-client-id" oidc_client_id: Option<String> = parse::optional(parse::word), "ID", Nothing, Once,
+        "Who this service is at the OpenID provider";
+    "oidc-allowed-domain" oidc_allowed_domain: Vec<String> = parse::many(parse::word), "DOMAIN", Nothing, Many,
+        "Domains of e-mail addresses whose owners get an account when they sign in there; nobody does unless set";
     "no-dashboard" no_dashboard: bool = parse::one(parse::switch), "true|false", Text("false"), Once,
         "Serve no pages, only the APIs";
     "shutdown-notice" shutdown_notice: Duration = parse::one(parse::duration), "DURATION", Text("1s"), Once,

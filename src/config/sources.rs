@@ -7,7 +7,7 @@ use super::Host;
 use super::command_line::FlagValues;
 use super::error::{Origin, Problem};
 use super::file;
-use super::secret::{BOOTSTRAP_KEY, SECRET_KEY};
+use super::secret::{BOOTSTRAP_KEY, OIDC_SECRET, SECRET_KEY};
 use super::settings::{Preset, SETTINGS, Setting};
 use super::suggest::{did_you_mean, nearest};
 
@@ -160,7 +160,7 @@ impl Environment {
     /// Puts a variable where it belongs; gives the name back if there is no such place. Empty is as good as unset,
     /// because that is how compose files and unit files leave a variable out; only a secret must not vanish like that.
     fn place(&mut self, name: String, text: String) -> Result<(), String> {
-        if let Some(secret) = [BOOTSTRAP_KEY, SECRET_KEY].into_iter().find(|secret| *secret == name) {
+        if let Some(secret) = [BOOTSTRAP_KEY, SECRET_KEY, OIDC_SECRET].into_iter().find(|secret| *secret == name) {
             self.secrets.insert(secret, text);
         } else if name == CONFIG_FILE {
             self.config = Some(text).filter(|text| !text.is_empty()).map(PathBuf::from);
@@ -179,7 +179,7 @@ impl Environment {
 
 fn unknown_variable(name: String) -> Problem {
     let known = SETTINGS.iter().map(Setting::variable);
-    let others = [CONFIG_FILE, BOOTSTRAP_KEY, SECRET_KEY].map(str::to_owned);
+    let others = [CONFIG_FILE, BOOTSTRAP_KEY, SECRET_KEY, OIDC_SECRET].map(str::to_owned);
     // All begin alike, which says nothing about how close they are.
     let bare = known.chain(others).map(|variable| variable.replacen(PREFIX, "", 1));
     let meant = nearest(name.trim_start_matches(PREFIX), bare).map(|bare| format!("{PREFIX}{bare}"));

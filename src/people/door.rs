@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::{People, Visitor, Wrong, password};
 use crate::credentials::Bearer;
 use crate::net::bucket;
-use crate::store::{Account, Action, Actor, Change, Door, Line, Presence, Session, StoreError, Team};
+use crate::store::{Account, Action, Actor, Change, Door, Identity, Line, Presence, Session, StoreError, Team};
 use crate::task::{TeamId, Timestamp};
 
 /// How long a setup link works.
@@ -31,6 +31,18 @@ pub struct NewPerson {
     pub name: String,
     /// What only they know.
     pub password: Zeroizing<String>,
+}
+
+/// Somebody whom a provider vouches for.
+pub struct Vouched {
+    /// Who they are there.
+    pub identity: Identity,
+    /// Their address, if the provider has made sure of it.
+    pub email: Option<String>,
+    /// How they are called there.
+    pub name: String,
+    /// Whether they get an account if they have none.
+    pub may_sign_up: bool,
 }
 
 /// Somebody who just came in.
@@ -112,6 +124,49 @@ impl People {
         let entered = self.entered(account.clone(), door, visitor);
         let line = self.line(account, Action::SignIn, visitor);
         self.directory.change(Change::SignIn(entered.session.clone()), line).await?;
+        Ok(entered)
+    }
+
+    /// Signs somebody in whom a provider vouches for. Who is not known by that is by an address that the provider has made
+    /// sure of; who has no account gets one if the address is of a domain that is let in.
+    pub async fn sign_in_by(&self, vouched: Vouched, visitor: &Visitor) -> Result<Entered, Wrong> {
+        let identity = vouched.identity.clone();
+        match self.directory.account_by(identity.clone()).await {
+            Ok(account) => return self.let_in(account, visitor).await,
+            Err(StoreError::NotFound) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let email = check_email(vouched.email.as_deref().ok_or(Wrong::NotYours)?)?;
+        match self.directory.account_of(email.clone()).await {
+            Ok(account) => {
+                let change = Change::Link { account: account.uid, identity };
+                self.directory.change(change, self.line(&account, Action::Link, visitor)).await?;
+                self.let_in(account, visitor).await
+            }
+            Err(StoreError::NotFound) if vouched.may_sign_up => self.sign_up(email, vouched, visitor).await,
+            Err(StoreError::NotFound) => Err(Wrong::NotYours),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn let_in(&self, account: Account, visitor: &Visitor) -> Result<Entered, Wrong> {
+        let entered = self.entered(account, Door::Browser, visitor);
+        let line = self.line(&entered.account, Action::SignIn, visitor);
+        self.directory.change(Change::SignIn(entered.session.clone()), line).await?;
+        Ok(entered)
+    }
+
+    async fn sign_up(&self, email: String, vouched: Vouched, visitor: &Visitor) -> Result<Entered, Wrong> {
+        let name = check_name(&vouched.name, &email).unwrap_or_else(|_| email.clone());
+        let (id, created_at) = self.ids.make();
+        let account = Account { uid: id.0, email, name, password: None, created_at };
+        let entered = self.entered(account, Door::Browser, visitor);
+        let change = Change::SignUp {
+            account: entered.account.clone(),
+            identity: vouched.identity,
+            session: entered.session.clone(),
+        };
+        self.directory.change(change, self.line(&entered.account, Action::SignUp, visitor)).await?;
         Ok(entered)
     }
 

@@ -18,15 +18,17 @@ mod wrong;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::clock::Clock;
 use crate::credentials::{Ids, Keyring};
 use crate::net::limit::SlidingLog;
-use crate::store::{Directory, Presence, Store};
+use crate::store::{Directory, Presence, Store, StoreError};
 use crate::teams::Teams;
 
 pub use acting::Acting;
 use believed::Believed;
-pub use door::{Entered, NewPerson};
+pub use door::{Entered, NewPerson, Vouched};
 pub use members::Invited;
 use password::Passwords;
 pub use teams::{NewKey, Secret};
@@ -82,6 +84,12 @@ const ATTEMPTS_PER_ACCOUNT: u32 = 20;
 const ATTEMPTS_PER_SOURCE: u32 = 60;
 const ATTEMPTS_WINDOW: Duration = Duration::from_secs(15 * 60);
 
+/// How often what is over is forgotten.
+const TIDY_EVERY: Duration = Duration::from_secs(600);
+
+/// How long lines of the audit log are kept.
+const LINES_KEPT: Duration = Duration::from_secs(400 * 24 * 3600);
+
 /// How many accounts and sources are remembered for that.
 const REMEMBERED: usize = 20_000;
 
@@ -102,6 +110,22 @@ impl People {
             by_source: SlidingLog::new(ATTEMPTS_PER_SOURCE, ATTEMPTS_WINDOW, REMEMBERED),
             present: Believed::default(),
         }
+    }
+
+    /// Forgets now and then what is over, until `stop`.
+    pub async fn tidy_up(self: Arc<Self>, stop: CancellationToken) {
+        while stop.run_until_cancelled(tokio::time::sleep(TIDY_EVERY)).await.is_some() {
+            if let Err(error) = self.forget_what_is_over().await {
+                tracing::warn!(%error, "Old sessions could not be removed; trying again later");
+            }
+        }
+    }
+
+    /// Forgets sessions and invitations that are over, and old lines of the audit log. Answers how many.
+    pub async fn forget_what_is_over(&self) -> Result<usize, StoreError> {
+        let now = self.clock.now();
+        let before = |age: Duration| now.plus_millis(-i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
+        self.directory.tidy(before(self.terms.session_idle), before(LINES_KEPT), now).await
     }
 
     /// How long a session lasts at most.

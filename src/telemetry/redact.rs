@@ -5,7 +5,7 @@ use std::borrow::Cow;
 /// What stands where something was taken out.
 const GONE: char = '…';
 /// The path segments after which a credential follows.
-const GUARDED: [&str; 2] = ["callbacks", "signals"];
+const GUARDED: [&str; 4] = ["callbacks", "signals", "setup", "invite"];
 /// How our keys and secrets begin.
 const PREFIXES: [&str; 3] = ["async_", "tok_", "whsec_"];
 /// No segment of ours that may be shown has as many hex digits in a row; callback ids and signal tokens have 64.
@@ -15,8 +15,8 @@ const LONGEST: usize = 200;
 /// How much of a percent-encoded path is looked at, so that nested escapes cost nobody any time.
 const READ: usize = 1024;
 
-/// The path as it may be logged: without query and fragment, with `…` for whatever follows `callbacks/` or
-/// `signals/` and for anything that looks like a credential elsewhere. Percent-encoding hides nothing from this.
+/// The path as it may be logged: without query and fragment, with `…` for whatever follows `callbacks/`,
+/// `signals/`, `setup/` or `invite/` and for anything that looks like a credential elsewhere. Percent-encoding hides nothing from this.
 pub fn path(raw: &str) -> Cow<'_, str> {
     let path = raw.split(['?', '#']).next().unwrap_or_default();
     if path.contains('%') { Cow::Owned(redact(&decoded(head(path, READ))).into_owned()) } else { redact(path) }

@@ -14,9 +14,7 @@ pub fn name(secure: bool) -> &'static str {
 
 /// What the browser holds, if it has the form of it. Two that differ are none: one of them was put there by somebody else.
 pub fn read(headers: &HeaderMap, secure: bool) -> Option<Bearer> {
-    let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
-    let pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    let mut found = pairs.filter(|(known, _)| *known == name(secure)).map(|(_, value)| value);
+    let mut found = pairs(headers).filter(|(known, _)| *known == name(secure)).map(|(_, value)| value);
     let first = found.next()?;
     found.all(|other| other == first).then(|| Bearer::parse(first)).flatten()
 }
@@ -26,14 +24,43 @@ pub fn give(bearer: &Bearer, lifetime: Duration, secure: bool) -> HeaderValue {
     line(bearer.expose(), lifetime.as_secs(), secure)
 }
 
+/// The name of the cookie that holds an attempt to sign in elsewhere.
+fn attempt_name(secure: bool) -> &'static str {
+    if secure { "__Host-asyncqueue-oidc" } else { "asyncqueue-oidc" }
+}
+
+/// Gives the browser what ties its way to a provider to its way back; a few minutes are enough for that.
+pub fn give_attempt(value: &str, secure: bool) -> HeaderValue {
+    cookie(attempt_name(secure), value, 600, secure)
+}
+
+/// Takes it from the browser.
+pub fn take_attempt(secure: bool) -> HeaderValue {
+    cookie(attempt_name(secure), "", 0, secure)
+}
+
+/// What the browser holds of it.
+pub fn read_attempt(headers: &HeaderMap, secure: bool) -> Option<String> {
+    pairs(headers).find(|(known, _)| *known == attempt_name(secure)).map(|(_, value)| value.to_owned())
+}
+
 /// Takes it from the browser.
 pub fn take(secure: bool) -> HeaderValue {
     line("", 0, secure)
 }
 
+fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
+    let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
+    lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='))
+}
+
 fn line(value: &str, seconds: u64, secure: bool) -> HeaderValue {
+    cookie(name(secure), value, seconds, secure)
+}
+
+fn cookie(name: &str, value: &str, seconds: u64, secure: bool) -> HeaderValue {
     let only_https = if secure { "; Secure" } else { "" };
-    let text = format!("{}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{only_https}", name(secure));
+    let text = format!("{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{only_https}");
     let mut line = HeaderValue::try_from(text).expect("a cookie of ours is plain text");
     line.set_sensitive(true);
     line

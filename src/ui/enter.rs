@@ -19,8 +19,9 @@ use crate::store::Door;
 /// Where somebody wanted to go.
 #[derive(Deserialize)]
 pub struct Next {
+    /// A path of this site.
     #[serde(default)]
-    next: String,
+    pub next: String,
 }
 
 /// `GET /setup/{link}`: the form for the first account.
@@ -76,7 +77,7 @@ pub(super) fn person_fields(form: &Form) -> Markup {
 pub async fn login_page(State(ui): State<Arc<Ui>>, Query(Next { next }): Query<Next>) -> Response {
     match ui.people.is_new().await {
         Ok(true) => nobody_yet(),
-        Ok(false) => plain::answer(StatusCode::OK, login_form("", &next, None)),
+        Ok(false) => plain::answer(StatusCode::OK, login_form(&ui, "", &next, None)),
         Err(error) => who::unavailable(&error),
     }
 }
@@ -86,11 +87,11 @@ pub async fn sign_in(State(ui): State<Arc<Ui>>, visitor: Visitor, OpenForm(form)
     let password = Zeroizing::new(form.get("password").to_owned());
     match ui.people.sign_in(form.get("email"), password, Door::Browser, &visitor).await {
         Ok(entered) => let_in(&ui, &entered, form.get("next")),
-        Err(wrong) => explain(&wrong, |why| login_form(form.get("email"), form.get("next"), Some(why))),
+        Err(wrong) => explain(&wrong, |why| login_form(&ui, form.get("email"), form.get("next"), Some(why))),
     }
 }
 
-fn login_form(email: &str, next: &str, why: Option<&str>) -> Markup {
+pub(super) fn login_form(ui: &Ui, email: &str, next: &str, why: Option<&str>) -> Markup {
     let content = html! {
         (complaint(why))
         form method="post" action="/login" {
@@ -99,8 +100,16 @@ fn login_form(email: &str, next: &str, why: Option<&str>) -> Markup {
             p { label for="password" { "Password" } br; input id="password" name="password" type="password" autocomplete="current-password" required; }
             button type="submit" { "Sign in" }
         }
+        @if ui.oidc.is_some() {
+            p { a href={ "/login/oidc?next=" (encoded(plain::local(next))) } { "Sign in with single sign-on" } }
+        }
     };
     plain::alone("Sign in", content)
+}
+
+/// As part of a query.
+fn encoded(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
 /// `POST /logout`.

@@ -21,6 +21,7 @@ pub mod icon;
 mod invite;
 pub mod life;
 pub mod live;
+mod oidc;
 pub mod overview;
 pub mod pages;
 pub mod payload;
@@ -44,6 +45,7 @@ use axum::extract::Path;
 use axum::routing::{get, post};
 use ipnet::IpNet;
 
+use crate::oidc::Oidc;
 use crate::people::People;
 use crate::store::Store;
 use views::Views;
@@ -52,6 +54,8 @@ use views::Views;
 pub struct Ui {
     /// Who is who.
     pub people: Arc<People>,
+    /// Signs people in at somebody else's, where that is set up.
+    pub oidc: Option<Sso>,
     /// Where tasks live.
     pub store: Arc<dyn Store>,
     /// What pages about tasks are made of.
@@ -60,6 +64,14 @@ pub struct Ui {
     pub trusted_proxies: Vec<IpNet>,
     /// Base of this service's own URLs, without a trailing slash.
     pub base_url: String,
+}
+
+/// Signing in at an OpenID provider.
+pub struct Sso {
+    /// The provider.
+    pub oidc: Oidc,
+    /// Domains of addresses whose owners get an account, in lower case.
+    pub allowed_domains: Vec<String>,
 }
 
 impl Ui {
@@ -75,6 +87,8 @@ pub fn routes(ui: Arc<Ui>) -> Router {
         .route("/assets/{file}", get(async |Path(file): Path<String>| assets::serve(&file)))
         .route("/setup/{link}", get(enter::setup_page).post(enter::set_up))
         .route("/login", get(enter::login_page).post(enter::sign_in))
+        .route("/login/oidc", get(oidc::go))
+        .route("/login/oidc/callback", get(oidc::come_back))
         .route("/logout", post(enter::sign_out))
         .route("/invite/{link}", get(invite::page).post(invite::accept))
         .route("/account", get(account::page))

@@ -4,6 +4,7 @@ pub mod commands;
 mod forms;
 mod invitations;
 pub mod management;
+mod oidc;
 mod sessions;
 
 use super::support::{Answer, Service};

@@ -8,7 +8,7 @@ mod passing;
 mod polls;
 mod races;
 mod refusals;
-mod signatures;
+pub mod signatures;
 mod simulated;
 mod templates;
 mod trust;

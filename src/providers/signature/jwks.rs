@@ -88,7 +88,7 @@ impl Jwks {
     }
 
     /// Whether the RSA key of this id made this signature (PKCS #1 1.5, SHA-256); without an id, whether any did.
-    pub(super) fn verify_rs256(&self, id: Option<&str>, message: &[u8], signature: &[u8]) -> bool {
+    pub fn verify_rs256(&self, id: Option<&str>, message: &[u8], signature: &[u8]) -> bool {
         let made = |key: &Key<(Vec<u8>, Vec<u8>)>| {
             let (n, e) = &key.key;
             let public = RsaPublicKeyComponents { n, e };

@@ -6,7 +6,7 @@ pub mod service;
 mod target;
 
 pub use client::{Answer, Connection};
-pub use service::{Created, KEY, Names, Service};
+pub use service::{Created, KEY, Names, OIDC_SECRET, Service};
 pub use target::{Reply, Seen, Target, gate, open};
 
 use std::time::Duration;

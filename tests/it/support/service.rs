@@ -22,6 +22,9 @@ use super::{Answer, Connection, PATIENCE};
 /// The key of team `default`.
 pub const KEY: &str = "async_integration-tests-0123456789abcdef";
 
+/// What the service proves to an OpenID provider who it is with.
+pub const OIDC_SECRET: &str = "client secret: of + queue/";
+
 /// The system's clock, ahead by as much as a test says.
 #[derive(Default)]
 pub struct TestClock(AtomicI64);
@@ -293,7 +296,10 @@ fn config(folder: &Folder, flags: &[&str]) -> Config {
     }
     all.extend(flags);
     let matches = clap::Command::new("it").args(args()).try_get_matches_from(all).unwrap();
-    let environment = [("ASYNCQUEUE_BOOTSTRAP_KEY".to_owned(), KEY.to_owned())];
+    let environment = [
+        ("ASYNCQUEUE_BOOTSTRAP_KEY".to_owned(), KEY.to_owned()),
+        ("ASYNCQUEUE_OIDC_CLIENT_SECRET".to_owned(), OIDC_SECRET.to_owned()),
+    ];
     let host = Host { read_file: &|path| std::fs::read_to_string(path), data_folder: None, check_target: &|_| Ok(()) };
     Config::load(FlagValues::from_matches(&matches), environment, &host).unwrap()
 }
