@@ -142,23 +142,29 @@ impl Oidc {
 
     /// Changes the code for a token.
     async fn redeem(&self, to: &Discovered, handshake: &Handshake, code: &str) -> Result<Zeroizing<String>, Failed> {
+        let form = HeaderValue::from_static("application/x-www-form-urlencoded");
+        let mut headers = vec![(header::CONTENT_TYPE, form)];
+        if to.takes_basic() {
+            headers.push(self.basic()?);
+        }
+        let body = self.request(to, handshake, code);
+        let answer = self.call(Method::POST, &to.token_endpoint, headers, Some(body)).await?;
+        let tokens: Tokens = serde_json::from_slice(&answer)
+            .map_err(|_| Failed::Provider("the token endpoint gave no id_token".to_owned()))?;
+        Ok(Zeroizing::new(tokens.id_token))
+    }
+
+    fn request(&self, to: &Discovered, handshake: &Handshake, code: &str) -> Bytes {
         let mut form = url::form_urlencoded::Serializer::new(String::new());
         form.append_pair("grant_type", "authorization_code")
             .append_pair("code", code)
             .append_pair("redirect_uri", &self.settings.redirect_uri)
             .append_pair("code_verifier", &handshake.verifier());
-        let mut headers = vec![(header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"))];
-        if to.takes_basic() {
-            headers.push(self.basic()?);
-        } else {
+        if !to.takes_basic() {
             form.append_pair("client_id", &self.settings.client_id);
             form.append_pair("client_secret", &self.settings.client_secret);
         }
-        let body = Bytes::from(form.finish());
-        let answer = self.call(Method::POST, &to.token_endpoint, headers, Some(body)).await?;
-        let tokens: Tokens = serde_json::from_slice(&answer)
-            .map_err(|_| Failed::Provider("the token endpoint gave no id_token".to_owned()))?;
-        Ok(Zeroizing::new(tokens.id_token))
+        Bytes::from(form.finish())
     }
 
     /// RFC 6749, 2.3.1: both parts are encoded as forms are before they are joined.
