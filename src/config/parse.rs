@@ -153,6 +153,12 @@ fn split_unit(text: &str) -> (&str, &str) {
     (number, unit.trim())
 }
 
+/// A name that somebody else gave.
+pub(super) fn name(text: &str) -> Read<String> {
+    let is_fine = !text.is_empty() && text.len() <= 256 && !text.chars().any(char::is_control);
+    if is_fine { Ok(text.to_owned()) } else { Err("is no name of 1 to 256 visible characters".to_owned()) }
+}
+
 /// An OpenID issuer: https, but for one on this machine. Exactly as its tokens name it.
 pub(super) fn issuer(text: &str) -> Read<String> {
     let url = Url::parse(text).map_err(|cause| format!("{text:?} is not an absolute URL ({cause})"))?;

@@ -187,7 +187,7 @@ settings! {
         "How long somebody stays signed in at most";
     "oidc-issuer" oidc_issuer: Option<String> = parse::optional(parse::issuer), "URL", Nothing, Once,
         "OpenID provider that people may sign in at; its client secret is `ASYNCQUEUE_OIDC_CLIENT_SECRET`";
-    "oidc-client-id" oidc_client_id: Option<String> = parse::optional(parse::word), "ID", Nothing, Once,
+    "oidc-client-id" oidc_client_id: Option<String> = parse::optional(parse::name), "ID", Nothing, Once,
         "Who this service is at the OpenID provider";
     "oidc-allowed-domain" oidc_allowed_domain: Vec<String> = parse::many(parse::word), "DOMAIN", Nothing, Many,
         "Domains of e-mail addresses whose owners get an account when they sign in there; nobody does unless set";
