@@ -383,7 +383,7 @@ impl App {
         };
         let guard = Arc::new(guard(config)?);
         let client = client(config, around, &guard);
-        let keysets = Arc::new(KeySets::new(client.clone(), guard.clone(), around.key_sets.clone()));
+        let keysets = Arc::new(KeySets::new(client.clone(), guard.clone()));
         let oidc = Oidc::new(settings, client, guard, keysets, around.clock.clone());
         let allowed_domains = config.oidc_allowed_domain.iter().map(|domain| domain.to_lowercase()).collect();
         Ok(Some(Sso { oidc, allowed_domains }))
