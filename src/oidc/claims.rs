@@ -1,4 +1,4 @@
-//! What an id_token says, after everything about it was checked (OpenID Connect Core 1.0, 3.1.3.7): RS256 and nothing else.
+//! What an `id_token` says, after everything about it was checked (OpenID Connect Core 1.0, 3.1.3.7): RS256 and nothing else.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
