@@ -44,6 +44,8 @@ struct Glimpse {
     request: i64,
 }
 
+const GLIMPSE: &str = "SELECT key, low, status, host, hook_status, request FROM task";
+
 fn search(db: &Connection, search: &Search) -> Result<Found, StoreError> {
     let snapshot = db.unchecked_transaction().map_err(failed)?;
     let few = search.status == Some(Status::Waiting) && few_timers(&snapshot)?;
@@ -74,26 +76,21 @@ fn search(db: &Connection, search: &Search) -> Result<Found, StoreError> {
     Ok(found)
 }
 
-/// The statement that walks from the newest candidate to the oldest, in such words that an index is found.
+/// The statement that walks from the newest candidate to the oldest. Where an index holds a status's tasks it is named:
+/// with a range of keys beside it, the planner takes the team's for as good.
 pub(super) fn candidates(status: Option<Status>, few: bool) -> String {
-    let filter = match status.map(|status| (status, row::status_code(status))) {
-        Some((Status::Waiting, _)) if few => "key IN (SELECT key FROM timer) AND +team = ?1".to_owned(),
-        None | Some((Status::Waiting | Status::Completed, _)) => "team = ?1".to_owned(),
-        Some((_, code)) => format!("team = ?1 AND status = {code} AND status NOT IN (3, 5)"),
+    let (index, filter) = match status.map(|status| (status, row::status_code(status))) {
+        Some((Status::Waiting, _)) if few => ("", "key IN (SELECT key FROM timer) AND +team = ?1".to_owned()),
+        None | Some((Status::Waiting | Status::Completed, _)) => ("", "team = ?1".to_owned()),
+        Some((_, code)) => {
+            ("INDEXED BY task_by_status", format!("team = ?1 AND status = {code} AND status NOT IN (3, 5)"))
+        }
     };
-    format!(
-        "SELECT key, low, status, host, hook_status, request FROM task \
-         WHERE {filter} AND key >= ?2 AND key < ?3 ORDER BY key DESC LIMIT ?4"
-    )
+    format!("{GLIMPSE} {index} WHERE {filter} AND key >= ?2 AND key < ?3 ORDER BY key DESC LIMIT ?4")
 }
 
 fn few_timers(db: &Connection) -> Result<bool, StoreError> {
-    let sql = "SELECT count(*) FROM (SELECT 1 FROM timer LIMIT ?1)";
-    let count: usize = db
-        .prepare_cached(sql)
-        .and_then(|mut select| select.query_row([FEW_TIMERS + 1], |row| row.get(0)))
-        .map_err(failed)?;
-    Ok(count <= FEW_TIMERS)
+    Ok(next_keys(db, "SELECT key FROM timer ORDER BY at LIMIT ?1", FEW_TIMERS)?.len() <= FEW_TIMERS)
 }
 
 fn read_glimpse(row: &SqlRow<'_>) -> rusqlite::Result<Glimpse> {
