@@ -252,7 +252,8 @@ fn the_description_names_every_value_and_its_source() {
     assert_eq!(line("public-url"), "http://127.0.0.1:1 default");
     assert_eq!(line("ASYNCQUEUE_SECRET_KEY"), "set");
     assert_eq!(line("ASYNCQUEUE_BOOTSTRAP_KEY"), "not set");
-    assert_eq!(text.lines().count(), SETTINGS.len() + 2);
+    assert_eq!(line("ASYNCQUEUE_OIDC_CLIENT_SECRET"), "not set");
+    assert_eq!(text.lines().count(), SETTINGS.len() + 3);
 }
 
 #[test]
