@@ -143,60 +143,56 @@ async fn a_terminal_is_never_written_on_by_a_result() {
     assert!(ran.text().contains("the result is 2 bytes that are no text"), "{ran:?}");
 }
 
+/// The flags of a creation that need nothing of a test.
+const FLAGS: &[&str] = &[
+    "--method",
+    "PUT",
+    "-H",
+    "X-One: a:b",
+    "--header",
+    "x-two:2",
+    "--body",
+    "@-",
+    "--timeout",
+    "2.5",
+    "--max-retries",
+    "1",
+    "--retry-backoff",
+    "linear",
+    "--retry-on",
+    "429",
+    "--retry-on",
+    "409",
+    "--delay-until",
+    "2027-01-01T00:00:00Z",
+    "--priority",
+    "9",
+    "--wait-for-signal",
+    "--max-wait-time",
+    "77",
+    "--on-complete-max-retries",
+    "2",
+    "--callback-config",
+    r#"{"statusPath":"s","doneValues":["ok"]}"#,
+    "--metadata",
+    "user=4=2",
+    "--metadata",
+    "b=",
+    "--poll-config",
+    r#"{"urlTemplate":"{startResult.body.u}","statusPath":"s","doneValues":["d"],"failValues":[]}"#,
+    "--provider-param",
+    "region=eu",
+    "--json",
+];
+
 #[tokio::test]
 async fn every_field_of_a_creation_is_a_flag() {
     let service = Service::start().await;
     let person = Person::of(&service);
     let target = Target::ok().await;
-    let ran = person
-        .typing("from standard input\n")
-        .runs(&[
-            "task",
-            "create",
-            &target.url("/{asyncqueue_callback_url}"),
-            "--method",
-            "PUT",
-            "-H",
-            "X-One: a:b",
-            "--header",
-            "x-two:2",
-            "--body",
-            "@-",
-            "--timeout",
-            "2.5",
-            "--max-retries",
-            "1",
-            "--retry-backoff",
-            "linear",
-            "--retry-on",
-            "429",
-            "--retry-on",
-            "409",
-            "--delay-until",
-            "2027-01-01T00:00:00Z",
-            "--priority",
-            "9",
-            "--wait-for-signal",
-            "--max-wait-time",
-            "77",
-            "--on-complete-url",
-            &target.url("/hook"),
-            "--on-complete-max-retries",
-            "2",
-            "--callback-config",
-            r#"{"statusPath":"s","doneValues":["ok"]}"#,
-            "--metadata",
-            "user=4=2",
-            "--metadata",
-            "b=",
-            "--poll-config",
-            r#"{"urlTemplate":"{startResult.body.u}","statusPath":"s","doneValues":["d"],"failValues":[]}"#,
-            "--provider-param",
-            "region=eu",
-            "--json",
-        ])
-        .await
-        .expect(0);
+    let (url, hook) = (target.url("/{asyncqueue_callback_url}"), target.url("/hook"));
+    let urls = ["task", "create", &url, "--on-complete-url", &hook];
+    let ran = person.typing("from standard input\n").runs(&[&urls[..], FLAGS].concat()).await.expect(0);
     let created = ran.json();
     let task = &created["task"];
     assert!(created["callbackUrl"].is_string() && created["signalToken"].is_string(), "{created}");

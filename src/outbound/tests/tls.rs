@@ -59,7 +59,7 @@ async fn accept(acceptor: TlsAcceptor) -> Server {
 }
 
 /// A client that trusts `issuer` and nobody else.
-fn trusting(issuer: &Issuer) -> Caller {
+fn caller_that_trusts(issuer: &Issuer) -> Caller {
     let mut roots = RootCertStore::empty();
     roots.add(issuer.der().clone()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -76,7 +76,7 @@ fn https(server: &Server, path: &str) -> String {
 async fn a_right_certificate_is_taken_and_its_connection_reused() {
     let issuer = issuer();
     let server = serve("tls.example.com", 2100, Some(&issuer)).await;
-    let caller = trusting(&issuer);
+    let caller = caller_that_trusts(&issuer);
     for _ in 0..3 {
         assert_eq!(caller.fetch(&https(&server, "/")).await.unwrap().body, "secret");
     }
@@ -86,7 +86,7 @@ async fn a_right_certificate_is_taken_and_its_connection_reused() {
 #[tokio::test]
 async fn a_wrong_certificate_is_a_network_error_before_anything_is_sent() {
     let issuer = issuer();
-    let caller = trusting(&issuer);
+    let caller = caller_that_trusts(&issuer);
     let cases = [
         (serve("tls.example.com", 2020, Some(&issuer)).await, "TLS: certificate expired"),
         (serve("other.example.com", 2100, Some(&issuer)).await, "TLS: certificate is for another name"),
@@ -109,7 +109,7 @@ async fn a_target_without_tls_is_a_network_error() {
         tokio::io::AsyncWriteExt::write_all(&mut stream, b"220 mail.example.com ESMTP\r\n").await.unwrap();
         std::future::pending::<()>().await;
     });
-    let caller = trusting(&issuer());
+    let caller = caller_that_trusts(&issuer());
     let error = caller.fetch(&format!("https://tls.example.com:{port}/")).await.unwrap_err();
     assert_eq!(error, CallError::NotSent("TLS: the target does not speak TLS on this port".to_owned()));
     let mut request = caller.get(&https(&server, "/"));
@@ -122,7 +122,7 @@ async fn a_downgrade_to_plain_http_is_another_origin() {
     let issuer = issuer();
     let server = serve("tls.example.com", 2100, Some(&issuer)).await;
     let plain = Server::start(|_| Reply::ok("plain")).await;
-    let caller = trusting(&issuer);
+    let caller = caller_that_trusts(&issuer);
     let path = format!("/to={}", plain.url("tls.example.com", "/"));
     let answer = caller.client.call(1, caller.canary(&https(&server, &path))).await.unwrap();
     assert_eq!(answer.body, "plain");
