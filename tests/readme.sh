@@ -70,6 +70,8 @@ start() {
         if curl -fs "http://127.0.0.1:$port/readyz" >/dev/null 2>&1 && grep -qE 'async_[A-Za-z0-9_-]{32}' "$scratch/server.out"; then
             KEY=$(grep -oE 'async_[A-Za-z0-9_-]{32,}' "$scratch/server.out" | head -n 1)
             export KEY
+            PROVIDER=$(grep -oE 'provider on http://[0-9.:]+' "$scratch/server.out" | head -n 1 | sed 's/provider on //' || true)
+            export PROVIDER
             return
         fi
         kill -0 "$server" 2>/dev/null || fail "the service ended: $(cat "$1")"
