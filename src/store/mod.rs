@@ -4,10 +4,12 @@ pub mod browse;
 #[doc(hidden)]
 pub mod contract;
 mod encoding;
+mod facts;
 mod following;
 mod handout;
 pub mod memory;
 mod people;
+pub mod postgres;
 pub mod sqlite;
 
 use std::sync::Arc;

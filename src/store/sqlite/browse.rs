@@ -9,7 +9,7 @@ use rusqlite::{Connection, Row as SqlRow, params};
 use super::row::{self, Row};
 use super::{Sqlite, failed};
 use crate::store::browse::{Browse, Found, REQUEST_STEPS, Search, Stuck, Summary, UNDELIVERED_MAX, waiting_since};
-use crate::store::{Counts, StoreError, encoding};
+use crate::store::{Counts, StoreError, encoding, facts};
 use crate::task::{State, Status, TaskId, TeamId, Timestamp};
 
 #[async_trait]
@@ -79,7 +79,7 @@ fn search(db: &Connection, search: &Search) -> Result<Found, StoreError> {
 /// The statement that walks from the newest candidate to the oldest. Where an index holds a status's tasks it is named:
 /// with a range of keys beside it, the planner takes the team's for as good.
 pub(super) fn candidates(status: Option<Status>, few: bool) -> String {
-    let (index, filter) = match status.map(|status| (status, row::status_code(status))) {
+    let (index, filter) = match status.map(|status| (status, facts::status_code(status))) {
         Some((Status::Waiting, _)) if few => ("", "key IN (SELECT key FROM timer) AND +team = ?1".to_owned()),
         None | Some((Status::Waiting | Status::Completed, _)) => ("", "team = ?1".to_owned()),
         Some((_, code)) => {
@@ -106,8 +106,8 @@ fn read_glimpse(row: &SqlRow<'_>) -> rusqlite::Result<Glimpse> {
 }
 
 fn fits(glimpse: &Glimpse, search: &Search) -> bool {
-    search.status.is_none_or(|status| glimpse.status == row::status_code(status))
-        && search.webhook.is_none_or(|status| glimpse.hook_status == Some(row::write_delivery_status(status)))
+    search.status.is_none_or(|status| glimpse.status == facts::status_code(status))
+        && search.webhook.is_none_or(|status| glimpse.hook_status == Some(facts::write_delivery_status(status)))
         && search.host.is_none_or(|host| glimpse.host == host.0)
 }
 
@@ -219,5 +219,5 @@ fn depth(db: &Connection, team: TeamId) -> Result<Counts, StoreError> {
 
 fn read_counter(row: &SqlRow<'_>) -> rusqlite::Result<(TeamId, Status, u64)> {
     let tasks: i64 = row.get(2)?;
-    Ok((TeamId(row.get(0)?), row::status_of(row.get(1)?), u64::try_from(tasks).unwrap_or_default()))
+    Ok((TeamId(row.get(0)?), facts::status_of(row.get(1)?), u64::try_from(tasks).unwrap_or_default()))
 }

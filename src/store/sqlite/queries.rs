@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 use super::failed;
 use super::row::{self, Row};
 use crate::store::{
-    ApiKey, Counts, EventRecord, ListQuery, NewTeam, Page, Seal, StoreError, TaskRecord, Team, encoding,
+    ApiKey, Counts, EventRecord, ListQuery, NewTeam, Page, Seal, StoreError, TaskRecord, Team, encoding, facts,
 };
 use crate::task::{Entry, Payload, Request, Status, Task, TaskId, TeamId, Timestamp};
 
@@ -118,7 +118,7 @@ const RARE: u64 = 16;
 
 /// The statement that reads a page, in such words that an index is found.
 pub(super) fn page_of(status: Option<Status>, few: bool) -> String {
-    let filter = match status.map(|status| (status, row::status_code(status))) {
+    let filter = match status.map(|status| (status, facts::status_code(status))) {
         None => "WHERE team = ?1".to_owned(),
         // Where few of many wait, their timers find them: whatever waits has one.
         Some((Status::Waiting, code)) if few => {
@@ -133,7 +133,7 @@ pub(super) fn page_of(status: Option<Status>, few: bool) -> String {
 fn total(db: &Connection, query: ListQuery) -> Result<u64, StoreError> {
     let sql = "SELECT coalesce(sum(tasks), 0) FROM counter WHERE team = ?1 AND (?2 IS NULL OR status = ?2)";
     let mut select = db.prepare_cached(sql).map_err(failed)?;
-    let status = query.status.map(row::status_code);
+    let status = query.status.map(facts::status_code);
     let total: i64 = select.query_row(params![query.team.0, status], |row| row.get(0)).map_err(failed)?;
     Ok(u64::try_from(total).unwrap_or_default())
 }
@@ -164,7 +164,7 @@ pub(super) fn events(db: &Connection, id: TaskId) -> Result<Vec<EventRecord>, St
 
 pub(super) fn counts(db: &Connection) -> Result<Counts, StoreError> {
     let mut select = db.prepare_cached("SELECT status, sum(tasks) FROM counter GROUP BY status").map_err(failed)?;
-    let rows = select.query_map([], |row| Ok((row::status_of(row.get(0)?), row.get::<_, i64>(1)?)));
+    let rows = select.query_map([], |row| Ok((facts::status_of(row.get(0)?), row.get::<_, i64>(1)?)));
     let rows: Vec<_> = collect(rows)?;
     Ok(rows.into_iter().map(|(status, tasks)| (status, u64::try_from(tasks).unwrap_or_default())).collect())
 }

@@ -2,10 +2,9 @@
 
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
+use crate::store::facts::{self, Facts};
 use crate::store::{HostId, encoding};
-use crate::task::{
-    Backoff, Delivery, DeliveryStatus, EndedBy, Late, Policy, State, Status, Task, TaskId, TeamId, Then, Timestamp,
-};
+use crate::task::{Delivery, Task, TaskId, TeamId, Then, Timestamp};
 
 /// A task's row, with pointers to what was written once.
 #[derive(Clone, Debug)]
@@ -47,27 +46,20 @@ pub(super) fn load_by_key(db: &Connection, key: i64) -> rusqlite::Result<Option<
 }
 
 pub(super) fn read(row: &SqlRow<'_>) -> rusqlite::Result<Row> {
-    let flags = row.get(7)?;
-    let status: i64 = row.get(4)?;
-    let at = Timestamp(row.get(5)?);
     let polling = row.get_ref(25)?.as_str_or_null()?.and_then(encoding::read_polling);
-    let then = match flags & THEN {
-        0 => Then::Finish,
-        1 => Then::Wait,
-        _ => polling.map_or(Then::Wait, |(policy, _)| Then::Poll(policy)),
-    };
+    let facts = Facts::new(row.get(7)?, polling.map(|(policy, _)| policy));
     let task = Task {
         id: TaskId::from_key(row.get(0)?, row.get(1)?),
         team: TeamId(row.get(2)?),
         priority: row.get(6)?,
-        policy: read_policy(flags, then, row.get(8)?, row.get(9)?),
+        policy: facts.policy(row.get(8)?, row.get(9)?),
         created_at: Timestamp(row.get(12)?),
-        state: read_state(status, at, flags),
+        state: facts.state(row.get(4)?, Timestamp(row.get(5)?)),
         attempt: row.get(10)?,
         retry_count: row.get(11)?,
         started_at: row.get::<_, Option<i64>>(13)?.map(Timestamp),
-        accepted: flags & ACCEPTED != 0,
-        late: read_late(flags),
+        accepted: facts.accepted(),
+        late: facts.late(),
         polling: polling.map(|(_, polling)| polling).unwrap_or_default(),
         error: row.get(14)?,
     };
@@ -81,7 +73,7 @@ pub(super) fn read(row: &SqlRow<'_>) -> rusqlite::Result<Row> {
         result: row.get(19)?,
         progress: row.get(20)?,
         delivery: read_delivery(row)?,
-        hook_retries: u32::try_from(flags >> HOOK_RETRIES_SHIFT & 15).unwrap_or_default(),
+        hook_retries: facts.hook_retries(),
     })
 }
 
@@ -89,13 +81,8 @@ fn read_delivery(row: &SqlRow<'_>) -> rusqlite::Result<Option<Delivery>> {
     let Some(status) = row.get::<_, Option<i64>>(21)? else {
         return Ok(None);
     };
-    let status = match status {
-        0 => DeliveryStatus::Pending,
-        1 => DeliveryStatus::Delivered,
-        _ => DeliveryStatus::Failed,
-    };
     Ok(Some(Delivery {
-        status,
+        status: facts::read_delivery_status(status),
         attempts: row.get(22)?,
         last_status_code: row.get(23)?,
         next_attempt_at: row.get::<_, Option<i64>>(24)?.map(Timestamp),
@@ -105,7 +92,7 @@ fn read_delivery(row: &SqlRow<'_>) -> rusqlite::Result<Option<Delivery>> {
 /// Adds a row. False if the key is taken.
 pub(super) fn insert(db: &Connection, row: &Row) -> rusqlite::Result<bool> {
     let task = &row.task;
-    let (status, at) = write_state(&task.state);
+    let (status, at) = facts::write_state(&task.state);
     let mut insert = db.prepare_cached(
         "INSERT OR IGNORE INTO task (key, low, team, host, status, at, priority, flags, max_retries, max_wait, \
          attempt, retries, created_at, key_number, head, request, polling) \
@@ -119,7 +106,7 @@ pub(super) fn insert(db: &Connection, row: &Row) -> rusqlite::Result<bool> {
         status,
         at.0,
         task.priority,
-        write_flags(row),
+        facts::write_flags(task, row.hook_retries),
         task.policy.max_retries,
         task.policy.max_wait_ms,
         task.attempt,
@@ -150,7 +137,7 @@ pub(super) fn update_polling(db: &Connection, task: &Task) -> rusqlite::Result<(
 /// Writes all that can change.
 pub(super) fn update(db: &Connection, row: &Row) -> rusqlite::Result<()> {
     let task = &row.task;
-    let (status, at) = write_state(&task.state);
+    let (status, at) = facts::write_state(&task.state);
     let hook = row.delivery;
     let mut update = db.prepare_cached(
         "UPDATE task SET status = ?2, at = ?3, flags = ?4, attempt = ?5, retries = ?6, started_at = ?7, error = ?8, \
@@ -161,7 +148,7 @@ pub(super) fn update(db: &Connection, row: &Row) -> rusqlite::Result<()> {
         task.id.sort_key(),
         status,
         at.0,
-        write_flags(row),
+        facts::write_flags(task, row.hook_retries),
         task.attempt,
         task.retry_count,
         task.started_at.map(|at| at.0),
@@ -170,7 +157,7 @@ pub(super) fn update(db: &Connection, row: &Row) -> rusqlite::Result<()> {
         row.answer,
         row.result,
         row.progress,
-        hook.map(|hook| write_delivery_status(hook.status)),
+        hook.map(|hook| facts::write_delivery_status(hook.status)),
         hook.map(|hook| hook.attempts),
         hook.and_then(|hook| hook.last_status_code),
         hook.and_then(|hook| hook.next_attempt_at).map(|at| at.0),
@@ -187,132 +174,10 @@ pub(super) fn update_delivery(db: &Connection, row: &Row) -> rusqlite::Result<()
     update.execute(params![
         row.task.id.sort_key(),
         row.head,
-        hook.map(|hook| write_delivery_status(hook.status)),
+        hook.map(|hook| facts::write_delivery_status(hook.status)),
         hook.map(|hook| hook.attempts),
         hook.and_then(|hook| hook.last_status_code),
         hook.and_then(|hook| hook.next_attempt_at).map(|at| at.0),
     ])?;
     Ok(())
-}
-
-/// A status's number on disk.
-pub(super) fn status_code(status: Status) -> i64 {
-    match status {
-        Status::Pending => 0,
-        Status::Delayed => 1,
-        Status::Processing => 2,
-        Status::Waiting => 3,
-        Status::Polling => 4,
-        Status::Completed => 5,
-        Status::Failed => 6,
-        Status::Timeout => 7,
-        Status::Cancelled => 8,
-    }
-}
-
-/// The status with this number on disk.
-pub(super) fn status_of(code: i64) -> Status {
-    Status::ALL.into_iter().find(|status| status_code(*status) == code).unwrap_or(Status::Failed)
-}
-
-pub(super) fn write_delivery_status(status: DeliveryStatus) -> i64 {
-    match status {
-        DeliveryStatus::Pending => 0,
-        DeliveryStatus::Delivered => 1,
-        DeliveryStatus::Failed => 2,
-    }
-}
-
-fn write_state(state: &State) -> (i64, Timestamp) {
-    let at = match state {
-        State::Delayed { due_at: at }
-        | State::Pending { since: at }
-        | State::Processing { lease_until: at }
-        | State::Waiting { deadline: at }
-        | State::Polling { deadline: at }
-        | State::Done { at, .. } => *at,
-    };
-    (status_code(state.status()), at)
-}
-
-fn read_state(status: i64, at: Timestamp, flags: i64) -> State {
-    match status_of(status) {
-        Status::Pending => State::Pending { since: at },
-        Status::Delayed => State::Delayed { due_at: at },
-        Status::Processing => State::Processing { lease_until: at },
-        Status::Waiting => State::Waiting { deadline: at },
-        Status::Polling => State::Polling { deadline: at },
-        status => State::Done { status, by: read_ended_by(flags), at },
-    }
-}
-
-// The small facts of a task share one integer.
-const THEN: i64 = 0b11;
-const LINEAR: i64 = 1 << 2;
-const CALLBACK: i64 = 1 << 3;
-const SIGNAL: i64 = 1 << 4;
-const COMPLETION: i64 = 1 << 5;
-const ACCEPTED: i64 = 1 << 6;
-const LATE_END: i64 = 1 << 7;
-const ENDED_BY_SHIFT: i64 = 8;
-const HOOK_RETRIES_SHIFT: i64 = 12;
-const LATE_NEWS: i64 = 1 << 16;
-
-const ENDED_BY: [EndedBy; 7] = [
-    EndedBy::Answer,
-    EndedBy::Callback,
-    EndedBy::Signal,
-    EndedBy::Poll,
-    EndedBy::Deadline,
-    EndedBy::Cancellation,
-    EndedBy::Failure,
-];
-
-fn write_flags(row: &Row) -> i64 {
-    let task = &row.task;
-    let policy = &task.policy;
-    let then = match policy.then {
-        Then::Finish => 0,
-        Then::Wait => 1,
-        Then::Poll(_) => 2,
-    };
-    let ended_by = match task.state {
-        State::Done { by, .. } => ENDED_BY.iter().zip(0..).find(|(known, _)| **known == by).map_or(0, |(_, code)| code),
-        _ => 0,
-    };
-    let bit = |set: bool, bit: i64| if set { bit } else { 0 };
-    then | ended_by << ENDED_BY_SHIFT
-        | i64::from(row.hook_retries) << HOOK_RETRIES_SHIFT
-        | bit(policy.backoff == Backoff::Linear, LINEAR)
-        | bit(policy.callback, CALLBACK)
-        | bit(policy.signal, SIGNAL)
-        | bit(policy.completion, COMPLETION)
-        | bit(task.accepted, ACCEPTED)
-        | bit(task.late == Late::End, LATE_END)
-        | bit(task.late == Late::News, LATE_NEWS)
-}
-
-fn read_policy(flags: i64, then: Then, max_retries: u32, max_wait_ms: i64) -> Policy {
-    Policy {
-        max_retries,
-        max_wait_ms,
-        backoff: if flags & LINEAR == 0 { Backoff::Exponential } else { Backoff::Linear },
-        then,
-        callback: flags & CALLBACK != 0,
-        signal: flags & SIGNAL != 0,
-        completion: flags & COMPLETION != 0,
-    }
-}
-
-fn read_late(flags: i64) -> Late {
-    match (flags & LATE_END != 0, flags & LATE_NEWS != 0) {
-        (true, _) => Late::End,
-        (false, true) => Late::News,
-        (false, false) => Late::None,
-    }
-}
-
-fn read_ended_by(flags: i64) -> EndedBy {
-    let index = usize::try_from(flags >> ENDED_BY_SHIFT & 7).unwrap_or_default();
-    ENDED_BY.get(index).copied().unwrap_or(EndedBy::Failure)
 }

@@ -13,7 +13,7 @@ use super::in_hand::InHand;
 use super::ready::{Place, Ready};
 use super::row::{self, Row};
 use crate::store::encoding::{self, Written};
-use crate::store::{Effects, Ended, Observer, StoreError};
+use crate::store::{Effects, Ended, Observer, StoreError, facts};
 use crate::task::{Delivery, Entry, Keep, Payload, State, Step, Task, TaskId, TeamId, Timestamp};
 
 /// At most this many commands share a commit.
@@ -401,7 +401,7 @@ impl Writer {
     }
 
     pub fn count(&mut self, team: TeamId, state: State, change: i64) {
-        *self.counts.entry((team, row::status_code(state.status()))).or_default() += change;
+        *self.counts.entry((team, facts::status_code(state.status()))).or_default() += change;
     }
 
     /// Removes a task with its journal and webhook; its timers are dropped when they fire.

@@ -1,0 +1,308 @@
+//! Who takes what on: due calls, webhooks and polls are claimed by one node each, and timers are fired once.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::Ordering;
+
+use tokio_postgres::types::Type;
+use uuid::Uuid;
+
+use super::batch::{self, Batch};
+use super::handout::{claim_of, record};
+use super::row::{self, Row};
+use super::session::Session;
+use super::{PART_OF_ACTS, Postgres, failed};
+use crate::store::{Capacity, Claimed, ClaimedDelivery, ClaimedPoll, HostId, IDEMPOTENCY_MS, StoreError, Sweep};
+use crate::task::{self, Event, State, TaskId, TeamId, Timestamp};
+
+/// A due poll whose host has no room is looked at again after this time.
+const PUT_OFF_MS: i64 = 1000;
+
+/// Due polls looked at in one act.
+const POLLS_MAX: i64 = 512;
+
+/// Candidates looked at in one claim, over all teams and hosts.
+const CANDIDATES_MAX: usize = 4096;
+
+/// Steps from each team and host that has something to call to the next; no other row is read.
+const PAIRS: &str = "WITH RECURSIVE pair AS (\
+    (SELECT team, host FROM call WHERE node IS NULL ORDER BY team, host LIMIT 1) \
+    UNION ALL \
+    SELECT n.team, n.host FROM pair p CROSS JOIN LATERAL (\
+        SELECT c.team, c.host FROM call c WHERE c.node IS NULL AND (c.team, c.host) > (p.team, p.host) \
+        ORDER BY c.team, c.host LIMIT 1) n\
+    ) SELECT team, host FROM pair LIMIT 4096";
+
+/// Tasks that may be claimed, by team.
+type Queues = BTreeMap<TeamId, Vec<TaskId>>;
+
+impl Postgres {
+    pub(super) async fn claim_tasks(
+        &self,
+        mut capacity: Capacity,
+        lease_until: Timestamp,
+        now: Timestamp,
+    ) -> Result<Vec<Claimed>, StoreError> {
+        if capacity.slots == 0 {
+            return Ok(Vec::new());
+        }
+        let session = Session::begin(&self.pool).await?;
+        let pairs = session.query(PAIRS, vec![]).await?;
+        let pairs: Vec<(i64, i64)> = pairs.iter().map(|row| (row.get(0), row.get(1))).collect();
+        let mut batch = Batch::default();
+        let queues = lock_candidates(&session, &pairs, &capacity, &mut batch).await?;
+        let chosen = self.choose(queues, &batch, &mut capacity);
+        let node = self.shared.me.id();
+        for id in &chosen {
+            let row = batch.row(*id)?.clone();
+            // What is locked is as it was when it was queued: nobody else may change it.
+            let step = task::step(&row.task, &Event::Claimed { lease_until }, now)?;
+            batch.apply(row, step, None, now);
+            batch.callers.insert(*id, node);
+            batch.want(*id, Some(0));
+        }
+        let bodies = session.finish(&mut batch, PART_OF_ACTS).await?;
+        self.shared.observer.committed(&batch.effects);
+        let claim = |id: TaskId| {
+            let row = batch.row(id)?;
+            let request = record(row, &bodies)?.request;
+            Ok(Claimed { task: row.task.clone(), request, host: row.host, key_number: row.key_number })
+        };
+        chosen.into_iter().map(claim).collect()
+    }
+
+    /// Teams take turns; inside a team by priority, then by due time, then by age.
+    fn choose(&self, mut queues: Queues, batch: &Batch, capacity: &mut Capacity) -> Vec<TaskId> {
+        let mut chosen = Vec::new();
+        let mut turn = self.turn.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        turn.update(queues.keys().copied());
+        for queue in queues.values_mut() {
+            queue.sort_by_key(|id| batch.row(*id).map(place).ok());
+            queue.reverse();
+        }
+        while chosen.len() < capacity.slots && !queues.is_empty() {
+            let Some(team) = turn.next(&queues) else { break };
+            let Some(queue) = queues.get_mut(&team) else { break };
+            let mut found = None;
+            while let Some(id) = queue.pop() {
+                let Ok(row) = batch.row(id) else { continue };
+                let calls = capacity.in_flight.entry(row.host).or_default();
+                if *calls < capacity.per_host {
+                    *calls += 1;
+                    found = Some(id);
+                    break;
+                }
+            }
+            match found {
+                Some(id) => {
+                    chosen.push(id);
+                    turn.went(team);
+                }
+                None => drop(queues.remove(&team)),
+            }
+        }
+        chosen
+    }
+
+    pub(super) async fn fire(&self, sweep: Sweep, now: Timestamp) -> Result<usize, StoreError> {
+        let session = Session::begin(&self.pool).await?;
+        let limit = i64::try_from(sweep.limit).unwrap_or(i64::MAX);
+        let sql = "SELECT at, id FROM timer WHERE at <= $1 ORDER BY at, id LIMIT $2";
+        let due = session.query(sql, vec![(&now.0, Type::INT8), (&limit, Type::INT8)]).await?;
+        let due: Vec<(i64, Uuid)> = due.iter().map(|row| (row.get(0), row.get(1))).collect();
+        let ids: Vec<Uuid> = due.iter().map(|(_, id)| *id).collect();
+        let mut batch = Batch::default();
+        batch.hold(&batch::lock_free(&session.link().client, &ids).await.map_err(failed)?)?;
+        // What somebody else holds is fired next time. A timer whose task is gone is dropped, as is one whose task moved on.
+        let there = session.query("SELECT id FROM task WHERE id = ANY($1::uuid[])", vec![(&ids, Type::UUID_ARRAY)]).await?;
+        let there: std::collections::HashSet<Uuid> = there.iter().map(|row| row.get(0)).collect();
+        let (mut ats, mut fired) = (Vec::new(), Vec::new());
+        for (at, id) in due.into_iter().filter(|(_, id)| !there.contains(id) || batch.has(TaskId(*id))) {
+            ats.push(at);
+            fired.push(id);
+        }
+        for id in &fired {
+            fire_one(&mut batch, TaskId(*id), sweep, now)?;
+        }
+        let sql = "DELETE FROM timer AS t USING unnest($1::bigint[], $2::uuid[]) AS u (at, id) \
+            WHERE t.at = u.at AND t.id = u.id";
+        session.execute(sql, vec![(&ats, Type::INT8_ARRAY), (&fired, Type::UUID_ARRAY)]).await?;
+        session.finish(&mut batch, PART_OF_ACTS).await?;
+        self.shared.observer.committed(&batch.effects);
+        Ok(fired.len())
+    }
+
+    pub(super) async fn claim_webhooks(&self, limit: usize, now: Timestamp) -> Result<Vec<ClaimedDelivery>, StoreError> {
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        let session = Session::begin(&self.pool).await?;
+        let (node, most) = (self.shared.me.id(), i64::try_from(limit).unwrap_or(i64::MAX));
+        let sql = "UPDATE outbox SET node = $1 WHERE id IN (SELECT id FROM outbox WHERE node IS NULL AND at <= $2 \
+            ORDER BY at, id LIMIT $3 FOR UPDATE SKIP LOCKED) RETURNING at, id";
+        let rows = session.query(sql, vec![(&node, Type::INT8), (&now.0, Type::INT8), (&most, Type::INT8)]).await?;
+        let mut due: Vec<(i64, Uuid)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+        due.sort_unstable();
+        let ids: Vec<Uuid> = due.iter().map(|(_, id)| *id).collect();
+        let (rows, mut batch) = (self.read_rows(&session, &ids).await?, Batch::default());
+        for row in rows.values() {
+            batch.want_record(row);
+        }
+        let bodies = session.finish(&mut batch, PART_OF_ACTS).await?;
+        let drained = due.len() < limit;
+        self.shared.hand_out.webhooks_drained.store(drained, Ordering::Release);
+        due.iter().filter_map(|(_, id)| rows.get(&TaskId(*id))).map(|row| claim_of(row, &bodies)).collect()
+    }
+
+    pub(super) async fn claim_due_polls(
+        &self,
+        mut capacity: Capacity,
+        now: Timestamp,
+    ) -> Result<Vec<ClaimedPoll>, StoreError> {
+        if capacity.slots == 0 {
+            return Ok(Vec::new());
+        }
+        let session = Session::begin(&self.pool).await?;
+        let sql = "SELECT id, at FROM poll WHERE node IS NULL AND at <= $1 ORDER BY at, id LIMIT $2";
+        let due = session.query(sql, vec![(&now.0, Type::INT8), (&POLLS_MAX, Type::INT8)]).await?;
+        let due: Vec<(Uuid, i64)> = due.iter().map(|row| (row.get(0), row.get(1))).collect();
+        let ids: Vec<Uuid> = due.iter().map(|(id, _)| *id).collect();
+        let mut batch = Batch::default();
+        batch.hold(&batch::lock_free(&session.link().client, &ids).await.map_err(failed)?)?;
+        // Somebody may have claimed one between the look and the lock.
+        let sql = "SELECT id FROM poll WHERE id = ANY($1::uuid[]) AND node IS NULL";
+        let free = session.query(sql, vec![(&ids, Type::UUID_ARRAY)]).await?;
+        let free: std::collections::HashSet<Uuid> = free.iter().map(|row| row.get(0)).collect();
+        let mut claimed = Vec::new();
+        for (id, at) in due.into_iter().filter(|(id, _)| free.contains(id)) {
+            if claimed.len() >= capacity.slots {
+                break;
+            }
+            if let Some(row) = batch.row(TaskId(id)).ok().filter(|row| row.task.polling.next_at == Some(Timestamp(at))).cloned()
+                && claim_poll(&mut batch, row, &mut capacity, self.shared.me.id(), now)
+            {
+                claimed.push(TaskId(id));
+            }
+        }
+        let bodies = session.finish(&mut batch, PART_OF_ACTS).await?;
+        self.shared.observer.committed(&batch.effects);
+        let claim = |id: TaskId| {
+            let row = batch.row(id)?;
+            let answer = row.answer.and_then(|seq| bodies.get(&(id, seq)).cloned());
+            let answer = answer.map(batch::Kept::payload).transpose()?;
+            Ok(ClaimedPoll { record: record(row, &bodies)?, answer, host: row.host })
+        };
+        claimed.into_iter().map(claim).collect()
+    }
+
+    pub(super) async fn remove_old(&self, before: Timestamp, limit: usize, now: Timestamp) -> Result<usize, StoreError> {
+        let session = Session::begin(&self.pool).await?;
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        // A webhook that is still to be delivered keeps its task.
+        let sql = "SELECT e.id FROM ended e JOIN task t ON t.id = e.id WHERE e.at < $1 \
+            AND (t.hook_status IS NULL OR t.hook_status <> 0) ORDER BY e.at, e.id LIMIT $2";
+        let old = session.query(sql, vec![(&before.0, Type::INT8), (&limit, Type::INT8)]).await?;
+        let ids: Vec<Uuid> = old.iter().map(|row| row.get(0)).collect();
+        let mut batch = Batch::default();
+        batch.hold(&batch::lock_free(&session.link().client, &ids).await.map_err(failed)?)?;
+        let old: Vec<TaskId> = batch.rows().filter(|row| is_settled(row)).map(|row| row.task.id).collect();
+        for id in &old {
+            batch.remove(*id);
+        }
+        let outdated = now.plus_millis(-IDEMPOTENCY_MS).0;
+        let sql = "DELETE FROM idempotency WHERE (team, key) IN \
+            (SELECT team, key FROM idempotency WHERE at < $1 ORDER BY at LIMIT $2)";
+        session.execute(sql, vec![(&outdated, Type::INT8), (&limit, Type::INT8)]).await?;
+        session.finish(&mut batch, PART_OF_ACTS).await?;
+        self.shared.observer.committed(&batch.effects);
+        Ok(old.len())
+    }
+
+    /// Rows by id, without locking them.
+    pub(super) async fn read_rows(&self, session: &Session, ids: &[Uuid]) -> Result<HashMap<TaskId, Row>, StoreError> {
+        let sql = format!("SELECT {} FROM task t WHERE t.id = ANY($1::uuid[])", row::COLUMNS);
+        let rows = session.query(&sql, vec![(&ids, Type::UUID_ARRAY)]).await?;
+        rows.iter().map(|found| row::read(found).map(|row| (row.task.id, row))).collect()
+    }
+}
+
+/// Locks the best of each team's tasks for each host, as far as the host has room.
+async fn lock_candidates(
+    session: &Session,
+    pairs: &[(i64, i64)],
+    capacity: &Capacity,
+    batch: &mut Batch,
+) -> Result<Queues, StoreError> {
+    let most = (CANDIDATES_MAX / pairs.len().max(1)).max(1).min(capacity.slots);
+    let (mut teams, mut hosts, mut quotas) = (Vec::new(), Vec::new(), Vec::new());
+    for (team, host) in pairs {
+        let busy = capacity.in_flight.get(&HostId(*host)).copied().unwrap_or_default();
+        let quota = capacity.per_host.saturating_sub(busy).min(most);
+        if quota > 0 {
+            teams.push(*team);
+            hosts.push(*host);
+            quotas.push(i64::try_from(quota).unwrap_or(i64::MAX));
+        }
+    }
+    let sql = format!(
+        "SELECT q.* FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS w (team, host, quota) CROSS JOIN LATERAL (\
+         SELECT {} FROM call c JOIN task t ON t.id = c.id \
+         WHERE c.node IS NULL AND c.team = w.team AND c.host = w.host \
+         ORDER BY c.rank, c.since, c.id LIMIT w.quota FOR UPDATE OF t SKIP LOCKED) q",
+        row::COLUMNS
+    );
+    let columns: batch::Columns<'_> =
+        vec![(&teams, Type::INT8_ARRAY), (&hosts, Type::INT8_ARRAY), (&quotas, Type::INT8_ARRAY)];
+    batch.hold(&session.query(&sql, columns).await?)?;
+    let mut queues = Queues::new();
+    for row in batch.rows().filter(|row| matches!(row.task.state, State::Pending { .. })) {
+        queues.entry(row.task.team).or_default().push(row.task.id);
+    }
+    Ok(queues)
+}
+
+/// A pending task's place among its team's.
+fn place(row: &Row) -> (i16, Timestamp, TaskId) {
+    let since = match row.task.state {
+        State::Pending { since } => since,
+        _ => row.task.created_at,
+    };
+    (-i16::from(row.task.priority), since, row.task.id)
+}
+
+fn is_settled(row: &Row) -> bool {
+    row.task.status().is_final() && row.delivery.is_none_or(|delivery| delivery.next_attempt_at.is_none())
+}
+
+fn fire_one(batch: &mut Batch, id: TaskId, sweep: Sweep, now: Timestamp) -> Result<(), StoreError> {
+    let Ok(row) = batch.row(id) else { return Ok(()) };
+    let event = match row.task.state {
+        State::Delayed { .. } => Event::Due,
+        State::Waiting { deadline } | State::Polling { deadline }
+            if deadline < sweep.missed_before && now < sweep.not_before =>
+        {
+            batch.set_timer(sweep.not_before, id);
+            return Ok(());
+        }
+        _ => Event::DeadlinePassed,
+    };
+    match batch.transition(id, &event, None, now) {
+        Ok(_) | Err(StoreError::Refused(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Claims the poll if its host has room; puts it off if not.
+fn claim_poll(batch: &mut Batch, mut row: Row, capacity: &mut Capacity, node: i64, now: Timestamp) -> bool {
+    let id = row.task.id;
+    let calls = capacity.in_flight.entry(row.host).or_default();
+    if *calls >= capacity.per_host {
+        row.task.polling.next_at = Some(now.plus_millis(PUT_OFF_MS));
+        batch.put(row);
+        return false;
+    }
+    *calls += 1;
+    batch.pollers.insert(id, Some(node));
+    batch.want_record(&row);
+    batch.want(id, row.answer);
+    true
+}
