@@ -8,6 +8,45 @@ pub trait Clock: Send + Sync + 'static {
     fn now(&self) -> Timestamp;
 }
 
+/// The clock of a store that many nodes share: each node's own, corrected by what the store says.
+pub struct SharedClock {
+    own: std::sync::Arc<dyn Clock>,
+    ahead_ms: std::sync::atomic::AtomicI64,
+}
+
+/// A smaller difference than this, beyond what the way to the store may account for, is left alone.
+const TOLERANCE_MS: i64 = 2;
+
+impl SharedClock {
+    /// A clock that is not corrected yet.
+    pub fn new(own: std::sync::Arc<dyn Clock>) -> Self {
+        Self { own, ahead_ms: std::sync::atomic::AtomicI64::new(0) }
+    }
+
+    /// What the clock says without its correction.
+    pub fn own(&self) -> Timestamp {
+        self.own.now()
+    }
+
+    /// Between `asked` and `answered`, both by [`own`](Self::own), the store's time was `told`.
+    pub fn correct(&self, asked: Timestamp, answered: Timestamp, told: Timestamp) {
+        let middle = asked.0.midpoint(answered.0);
+        let ahead = told.0 - middle;
+        let ordering = std::sync::atomic::Ordering::AcqRel;
+        // The way there and back makes the measurement uncertain; within that, a change would be noise.
+        let doubt = (answered.0 - asked.0).abs() / 2 + TOLERANCE_MS;
+        let _ = self.ahead_ms.fetch_update(ordering, std::sync::atomic::Ordering::Acquire, |now| {
+            ((ahead - now).abs() > doubt).then_some(ahead)
+        });
+    }
+}
+
+impl Clock for SharedClock {
+    fn now(&self) -> Timestamp {
+        self.own.now().plus_millis(self.ahead_ms.load(std::sync::atomic::Ordering::Acquire))
+    }
+}
+
 /// The operating system's clock.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
@@ -18,5 +57,34 @@ impl Clock for SystemClock {
         let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let millis = since_epoch.map_or(0, |elapsed| elapsed.as_millis());
         Timestamp(i64::try_from(millis).unwrap_or(i64::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicI64, Ordering};
+
+    use super::*;
+
+    struct Hand(AtomicI64);
+
+    impl Clock for Hand {
+        fn now(&self) -> Timestamp {
+            Timestamp(self.0.load(Ordering::SeqCst))
+        }
+    }
+
+    #[test]
+    fn a_shared_clock_follows_the_store_and_not_the_noise() {
+        let hand = Arc::new(Hand(AtomicI64::new(1_000_000)));
+        let clock = SharedClock::new(hand.clone());
+        clock.correct(Timestamp(1_000_000), Timestamp(1_000_010), Timestamp(4_600_005));
+        assert_eq!(clock.now(), Timestamp(4_600_000));
+        clock.correct(Timestamp(1_000_000), Timestamp(1_000_010), Timestamp(4_600_010));
+        assert_eq!(clock.now(), Timestamp(4_600_000), "within the doubt");
+        hand.0.store(1_500_000, Ordering::SeqCst);
+        clock.correct(Timestamp(1_500_000), Timestamp(1_500_000), Timestamp(4_600_500));
+        assert_eq!(clock.now(), Timestamp(4_600_500), "the node's own clock was set");
     }
 }

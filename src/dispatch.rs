@@ -2,6 +2,7 @@
 //! what came of each to the store.
 
 mod desk;
+mod grip;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use tracing::{debug, warn};
 use zeroize::Zeroizing;
 
 use desk::Desk;
+pub use grip::Grip;
 
 use crate::clock::Clock;
 use crate::credentials::{Keyring, Kind};
@@ -66,17 +68,19 @@ pub struct Dispatcher {
     pub max_in_flight: usize,
     /// Calls in flight to one host at once.
     pub max_per_host: usize,
+    /// Holds the calls that this node may make.
+    pub grip: Arc<Grip>,
 }
 
 impl Dispatcher {
-    /// Works until `stop`; then takes on no more and waits for the calls under way. `give_up` ends the wait: calls that
-    /// were not sent yet are given back uncounted.
-    pub async fn run(self: Arc<Self>, stop: CancellationToken, give_up: CancellationToken) {
+    /// Works until `stop`; then takes on no more and waits for the calls under way. Where the grip on them is lost, calls
+    /// that were not sent yet are given back uncounted.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let (desk, mut handed) = Desk::new(self.max_in_flight, self.max_per_host);
         let calls = TaskTracker::new();
         let start = |claims: Vec<Claimed>| {
             for claim in claims {
-                self.start(claim, &desk, &calls, &give_up);
+                self.start(claim, &desk, &calls);
             }
         };
         while !stop.is_cancelled() {
@@ -114,8 +118,8 @@ impl Dispatcher {
         }
     }
 
-    fn start(self: &Arc<Self>, claim: Claimed, desk: &Arc<Desk>, calls: &TaskTracker, give_up: &CancellationToken) {
-        let (dispatcher, desk, give_up) = (self.clone(), desk.clone(), give_up.clone());
+    fn start(self: &Arc<Self>, claim: Claimed, desk: &Arc<Desk>, calls: &TaskTracker) {
+        let (dispatcher, desk, give_up) = (self.clone(), desk.clone(), self.grip.current());
         calls.spawn(async move {
             let host = claim.host;
             dispatcher.perform(claim, &give_up).await;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -20,6 +21,9 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
 /// Deadlines that were missed while the service was down wait this long, so that providers' retries win.
 const MISSED_GRACE: Duration = Duration::from_secs(60);
+
+/// A store that was away for so long was away for providers too.
+const OUTAGE: Duration = Duration::from_secs(3);
 
 /// Tasks removed in one transaction, and the pause after it, so that writers are not held up.
 const PURGE_BATCH: usize = 100;
@@ -77,16 +81,31 @@ pub struct Timers {
 impl Timers {
     /// Works until `stop`.
     pub async fn run(self, stop: CancellationToken) {
+        // Since when the store has been away.
+        let mut away = None;
         loop {
             let sleep = self.sleep_until_due();
             if stop.run_until_cancelled(sleep).await.is_none() {
                 return;
             }
-            if let Err(error) = self.tick(self.clock.now()).await {
-                warn!(%error, "Timers could not run; trying again");
-                tokio::time::sleep(LONGEST_SLEEP).await;
+            let since = away.unwrap_or_else(Instant::now);
+            match self.tick_after(since.elapsed()).await {
+                Ok(()) => away = None,
+                Err(error) => {
+                    away = Some(since);
+                    warn!(%error, "Timers could not run; trying again");
+                    tokio::time::sleep(LONGEST_SLEEP).await;
+                }
             }
         }
+    }
+
+    /// Fires what is due. Deadlines that were missed while the store was away are put off, like those at the start.
+    async fn tick_after(&self, outage: Duration) -> Result<(), StoreError> {
+        if outage >= OUTAGE {
+            self.put_off_missed().await?;
+        }
+        self.tick(self.clock.now()).await
     }
 
     /// Puts off the deadlines that were missed while the service was down. To be called once, before it takes requests:

@@ -49,6 +49,12 @@ impl Waiters {
         self.parts.iter().map(|part| part.lock().unwrap_or_else(PoisonError::into_inner).len()).sum()
     }
 
+    /// The tasks that somebody waits for.
+    pub fn tasks(&self) -> Vec<TaskId> {
+        let parts = self.parts.iter().map(|part| part.lock().unwrap_or_else(PoisonError::into_inner));
+        parts.flat_map(|part| part.keys().copied().collect::<Vec<_>>()).collect()
+    }
+
     /// Whether nobody waits.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -6,11 +6,12 @@
 use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use http::Request;
+use http::{Request, StatusCode};
 use tokio::time::Instant;
 use tower::Service;
 
-use super::{Shared, auth};
+use super::problem::Problem;
+use super::{Shared, Surface, auth};
 use crate::net::{Handler, Incoming};
 use crate::telemetry::metrics::Route;
 use crate::telemetry::redact;
@@ -29,6 +30,9 @@ impl Front {
     }
 
     async fn admit_and_route(&self, route: Route, mut request: Request<Incoming>) -> Response {
+        if !is_served(self.api.surface, route) {
+            return Problem::new(StatusCode::NOT_FOUND, "Not found").into_response();
+        }
         if !is_private(route) {
             return self.route(request).await;
         }
@@ -72,6 +76,16 @@ impl Handler for Front {
             tracing::debug!(%method, %path, status = status.as_u16(), elapsed_ms, "Answered a request");
         }
         response
+    }
+}
+
+/// Whether a node with this surface serves a route. Nodes that take no callbacks are private, so that they show metrics.
+fn is_served(surface: Surface, route: Route) -> bool {
+    match route {
+        Route::Health | Route::Ready => true,
+        Route::Callback | Route::EndpointEvent | Route::Signal => surface.callbacks,
+        Route::Metrics => surface.private || !surface.callbacks,
+        _ => surface.private,
     }
 }
 

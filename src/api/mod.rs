@@ -103,8 +103,19 @@ pub struct Api {
     pub streams: Arc<Seats>,
     /// Set once the service stops: it is no longer ready, and holds no request any longer.
     pub stopping: CancellationToken,
+    /// Which routes this node serves.
+    pub surface: Surface,
     /// How long the database's log is now, bytes.
     pub log_bytes: Box<dyn Fn() -> u64 + Send + Sync>,
+}
+
+/// Which routes a node serves. Whether it is well can always be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Surface {
+    /// The API, its description, the metrics and the pages.
+    pub private: bool,
+    /// What providers and signals come to.
+    pub callbacks: bool,
 }
 
 /// What callers may ask for.

@@ -1,5 +1,6 @@
 //! Composition: opens the store, starts the loops and the server, and stops them in order.
 
+mod heart;
 mod pages;
 pub mod process;
 pub mod secrets;
@@ -17,13 +18,15 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 use zeroize::Zeroizing;
 
+use heart::Heart;
+
 use crate::admin::{Admin, Outcome};
-use crate::api::{self, Api, Room, Seats};
-use crate::clock::Clock;
-use crate::config::{Config, Database, EarlyCallbacks, RateLimit, RateLimitCounts};
+use crate::api::{self, Api, Room, Seats, Surface};
+use crate::clock::{Clock, SharedClock};
+use crate::config::{Config, Database, EarlyCallbacks, RateLimit, RateLimitCounts, Role};
 use crate::credentials::{ApiKeySecret, Ids, Keyring, key_file};
 use crate::deliver::Deliverer;
-use crate::dispatch::Dispatcher;
+use crate::dispatch::{Dispatcher, Grip};
 use crate::guard::{AllowList, AllowTarget, Guard, Own};
 use crate::keysets::KeySets;
 use crate::net::limit::{SlidingLog, TeamWindow};
@@ -35,6 +38,7 @@ use crate::poll::{self, Poller};
 use crate::providers;
 use crate::stats::Statistics;
 use crate::store::browse::Browse;
+use crate::store::postgres::{self, Postgres};
 use crate::store::sqlite::{self, Sqlite};
 use crate::store::{Directory, Effects, Observer, Store, StoreError};
 use crate::strays::Strays;
@@ -85,7 +89,9 @@ pub struct App {
     edge: TaskTracker,
     notice: Duration,
     grace: Duration,
-    socket: PathBuf,
+    /// Where commands come in; only an embedded store has such a place.
+    socket: Option<PathBuf>,
+    heart: Option<(Arc<Heart>, CancellationToken)>,
 }
 
 /// The store with the keys that it needs, not serving yet.
@@ -102,7 +108,10 @@ pub struct Opened {
     pub keyring: Keyring,
     /// Does what operators ask.
     pub admin: Arc<Admin>,
-    database: PathBuf,
+    /// The embedded store's file.
+    file: Option<PathBuf>,
+    /// The store that other nodes share.
+    shared: Option<Arc<Postgres>>,
     hub: Arc<Hub>,
 }
 
@@ -167,18 +176,47 @@ impl Hub {
     }
 }
 
-/// Opens the store and unlocks it, for a service or for one command.
-pub async fn open(config: &Config, surroundings: &Surroundings) -> Result<Opened, String> {
+/// A store, by all that it can do.
+struct Backend {
+    store: Arc<dyn Store>,
+    directory: Arc<dyn Directory>,
+    browse: Arc<dyn Browse>,
+    shared: Option<Arc<Postgres>>,
+}
+
+async fn backend(
+    config: &Config,
+    surroundings: &Surroundings,
+    hub: &Arc<Hub>,
+    introduction: Option<postgres::Introduction>,
+) -> Result<Backend, String> {
+    match &config.database {
+        Database::Sqlite(path) => {
+            let (observer, fatal) = (hub.clone(), surroundings.fatal.clone());
+            let store = Sqlite::open(sqlite::Options { path: path.clone(), observer, fatal }).map_err(in_words)?;
+            let store = Arc::new(store);
+            Ok(Backend { store: store.clone(), directory: store.clone(), browse: store, shared: None })
+        }
+        Database::Postgres(url) => {
+            let (url, observer, require_sync) = (url.expose().clone(), hub.clone(), config.require_sync);
+            let options = postgres::Options { url, observer, introduction, require_sync };
+            let store = Arc::new(Postgres::open(options).await.map_err(in_words)?);
+            let (directory, browse) = (store.clone(), store.clone());
+            Ok(Backend { store: store.clone(), directory, browse, shared: Some(store) })
+        }
+    }
+}
+
+/// Opens the store and unlocks it, for a service, which introduces itself, or for one command.
+pub async fn open(
+    config: &Config,
+    surroundings: &Surroundings,
+    introduction: Option<postgres::Introduction>,
+) -> Result<Opened, String> {
     providers::embedded().map_err(|bad| bad.to_string())?;
-    let Database::Sqlite(database) = &config.database;
     let hub = Arc::new(Hub::new(surroundings.clock.clone()));
-    let options = sqlite::Options { path: database.clone(), observer: hub.clone(), fatal: surroundings.fatal.clone() };
-    let store = Sqlite::open(options).map_err(in_words)?;
-    let keyring = secrets::unlock(config, database, &store).await?;
-    let store = Arc::new(store);
-    let directory: Arc<dyn Directory> = store.clone();
-    let browse: Arc<dyn Browse> = store.clone();
-    let store: Arc<dyn Store> = store;
+    let Backend { store, directory, browse, shared } = backend(config, surroundings, &hub, introduction).await?;
+    let keyring = secrets::unlock(config, config.database.file(), &*store).await?;
     let teams = Arc::new(Teams::new(store.clone(), keyring.clone()));
     let ids = Arc::new(Ids::new(surroundings.clock.clone()));
     let around = people::Surroundings {
@@ -198,16 +236,19 @@ pub async fn open(config: &Config, surroundings: &Surroundings) -> Result<Opened
         clock: surroundings.clock.clone(),
         base_url: config.base_url(config.listen),
         serves_at: OnceLock::new(),
-        key_file: config.secret_keys.is_none().then(|| key_file::beside(database)),
+        key_file: config.database.file().filter(|_| config.secret_keys.is_none()).map(key_file::beside),
         rotating: tokio::sync::Mutex::default(),
     });
-    Ok(Opened { store, browse, people, ids, keyring, admin, database: database.clone(), hub })
+    let file = config.database.file().map(Path::to_owned);
+    Ok(Opened { store, browse, people, ids, keyring, admin, file, shared, hub })
 }
 
 impl App {
     /// Starts the service; it is ready when this returns.
     pub async fn start(config: &Config, surroundings: Surroundings) -> Result<Self, String> {
-        let opened = open(config, &surroundings).await?;
+        let (surroundings, clock) = shared_time(config, surroundings);
+        let introduction = introduction(config);
+        let opened = open(config, &surroundings, Some(introduction)).await?;
         let first_key = bootstrap(config, &opened.admin).await?;
         let now = surroundings.clock.now();
         let voided = opened.store.void_claims(now).await.map_err(in_words)?;
@@ -218,9 +259,6 @@ impl App {
         let listener = listener.map_err(|error| format!("{} cannot be listened on: {error}", config.listen))?;
         let address = listener.local_addr().map_err(|error| error.to_string())?;
         let _ = opened.admin.serves_at.set(config.base_url(address));
-        let socket = socket::path_for(&opened.database);
-        let commands = socket::open(&socket).map_err(|error| format!("{}: {error}", socket.display()))?;
-
         let mut app = Self {
             address,
             first_key,
@@ -232,13 +270,16 @@ impl App {
             edge: TaskTracker::new(),
             notice: config.shutdown_notice,
             grace: config.shutdown_grace,
-            socket,
+            socket: None,
+            heart: None,
         };
+        let grip = Arc::new(Grip::new(app.give_up.clone()));
+        app.join_nodes(config, &opened, &grip, clock);
         let (cancelled, called_off) = mpsc::channel(poll::CALLED_OFF_MAX);
-        app.start_loops(config, &surroundings, &opened, called_off).await?;
-        app.edge.spawn(socket::serve(commands, opened.admin.clone(), app.close.clone()));
+        app.start_loops(config, &surroundings, &opened, (called_off, grip)).await?;
+        app.take_commands(&opened)?;
         let api = Arc::new(app.api(config, &surroundings, &opened, cancelled)?);
-        let pages = if config.no_dashboard {
+        let pages = if config.no_dashboard || !config.role.contains(&Role::Api) {
             None
         } else {
             Some(ui::routes(app.ui(config, &surroundings, &opened, api.clone())?))
@@ -255,7 +296,7 @@ impl App {
         config: &Config,
         around: &Surroundings,
         opened: &Opened,
-        called_off: mpsc::Receiver<TaskId>,
+        (called_off, grip): (mpsc::Receiver<TaskId>, Arc<Grip>),
     ) -> Result<(), String> {
         let guard = self.guard(config)?;
         let client = client(config, around, &guard);
@@ -273,6 +314,7 @@ impl App {
             callback_base: self.callback_base(config),
             max_in_flight: config.max_in_flight,
             max_per_host: config.max_in_flight_per_host,
+            grip,
         };
         let poller = Self::poller(config, around, opened, &client, &guard);
         let deliverer = Deliverer {
@@ -288,11 +330,20 @@ impl App {
         };
         let timers =
             Timers { store: opened.store.clone(), clock: around.clock.clone(), alarm: opened.hub.alarm.clone() };
-        timers.put_off_missed().await.map_err(in_words)?;
+        if config.role.contains(&Role::Dispatch) {
+            timers.put_off_missed().await.map_err(in_words)?;
+        }
         let retention = Retention { store: opened.store.clone(), clock: around.clock.clone(), keep: config.retention };
-        self.tasks.spawn(Arc::new(dispatcher).run(self.stop.clone(), self.give_up.clone()));
-        self.tasks.spawn(Arc::new(deliverer).run(self.stop.clone(), self.give_up.clone()));
-        self.tasks.spawn(Arc::new(poller).run(called_off, self.stop.clone(), self.give_up.clone()));
+        if config.role.contains(&Role::Deliver) {
+            self.tasks.spawn(Arc::new(deliverer).run(self.stop.clone(), self.give_up.clone()));
+        }
+        if config.role.contains(&Role::Poll) {
+            self.tasks.spawn(Arc::new(poller).run(called_off, self.stop.clone(), self.give_up.clone()));
+        }
+        if !config.role.contains(&Role::Dispatch) {
+            return Ok(());
+        }
+        self.tasks.spawn(Arc::new(dispatcher).run(self.stop.clone()));
         let strays = Strays {
             store: opened.store.clone(),
             clock: around.clock.clone(),
@@ -302,6 +353,27 @@ impl App {
         self.tasks.spawn(strays.run(self.stop.clone()));
         self.tasks.spawn(timers.run(self.stop.clone()));
         self.tasks.spawn(retention.run(self.stop.clone()));
+        Ok(())
+    }
+
+    /// Becomes one of the nodes that share the store, if others do.
+    fn join_nodes(&mut self, config: &Config, opened: &Opened, grip: &Arc<Grip>, clock: Option<Arc<SharedClock>>) {
+        let (Some(store), Some(clock)) = (opened.shared.clone(), clock) else { return };
+        let (hub, grip, lease) = (opened.hub.clone(), grip.clone(), config.node_lease);
+        let heart = Arc::new(Heart { store, clock, hub, grip, lease });
+        let stop = CancellationToken::new();
+        tokio::spawn(heart.clone().run(stop.clone()));
+        tokio::spawn(heart.clone().look_around(stop.clone()));
+        self.heart = Some((heart, stop));
+    }
+
+    /// Opens the way in for commands beside an embedded store.
+    fn take_commands(&mut self, opened: &Opened) -> Result<(), String> {
+        let Some(file) = &opened.file else { return Ok(()) };
+        let socket = socket::path_for(file);
+        let commands = socket::open(&socket).map_err(|error| format!("{}: {error}", socket.display()))?;
+        self.edge.spawn(socket::serve(commands, opened.admin.clone(), self.close.clone()));
+        self.socket = Some(socket);
         Ok(())
     }
 
@@ -327,7 +399,7 @@ impl App {
         opened: &Opened,
         cancelled: mpsc::Sender<TaskId>,
     ) -> Result<Api, String> {
-        let database = opened.database.clone();
+        let file = opened.file.clone();
         let guard = self.guard(config)?;
         Ok(Api {
             store: opened.store.clone(),
@@ -352,7 +424,8 @@ impl App {
             cancelled,
             streams: Arc::new(Seats::new(config.max_streams)),
             stopping: self.stop.clone(),
-            log_bytes: Box::new(move || sqlite::log_bytes(&database)),
+            surface: surface(config),
+            log_bytes: Box::new(move || file.as_ref().map_or(0, |file| sqlite::log_bytes(file))),
         })
     }
 
@@ -428,7 +501,14 @@ impl App {
             let all = async { tokio::join!(self.tasks.wait(), self.edge.wait()) };
             let _ = tokio::time::timeout(LAST_WORDS, all).await;
         }
-        let _ = std::fs::remove_file(&self.socket);
+        if let Some((heart, stop)) = &self.heart {
+            // Until here this node had something in hand, and had to be alive.
+            stop.cancel();
+            heart.leave().await;
+        }
+        if let Some(socket) = &self.socket {
+            let _ = std::fs::remove_file(socket);
+        }
     }
 }
 
@@ -452,6 +532,32 @@ async fn bootstrap(config: &Config, admin: &Admin) -> Result<Option<String>, Str
         Outcome::Key { key, .. } if given.is_none() => Ok(Some(key)),
         _ => Ok(None),
     }
+}
+
+/// Where many nodes share a store, they share its time.
+fn shared_time(config: &Config, surroundings: Surroundings) -> (Surroundings, Option<Arc<SharedClock>>) {
+    match config.database {
+        Database::Sqlite(_) => (surroundings, None),
+        Database::Postgres(_) => {
+            let clock = Arc::new(SharedClock::new(surroundings.clock.clone()));
+            (Surroundings { clock: clock.clone(), ..surroundings }, Some(clock))
+        }
+    }
+}
+
+/// What this node tells the others of itself.
+fn introduction(config: &Config) -> postgres::Introduction {
+    let roles: Vec<&str> = config.role.iter().map(|role| role.name()).collect();
+    postgres::Introduction {
+        name: config.node_name.clone().unwrap_or_else(|| config.listen.to_string()),
+        roles: roles.join(","),
+        address: config.listen.to_string(),
+        lease: config.node_lease,
+    }
+}
+
+fn surface(config: &Config) -> Surface {
+    Surface { private: config.role.contains(&Role::Api), callbacks: config.role.contains(&Role::Callbacks) }
 }
 
 fn terms(config: &Config) -> people::Terms {

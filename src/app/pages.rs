@@ -51,6 +51,6 @@ pub(super) fn views(
         acts: Arc::new(ByHand(api)),
         settings: config.in_force(),
         node: address.to_string(),
-        backend: "SQLite, embedded",
+        backend: if opened.file.is_some() { "SQLite, embedded" } else { "PostgreSQL" },
     }
 }

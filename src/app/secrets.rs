@@ -12,12 +12,13 @@ use crate::credentials::{Keyring, SecretKeys, key_file};
 use crate::store::{Store, StoreError};
 
 /// The keyring for this store.
-pub async fn unlock(config: &Config, database: &Path, store: &dyn Store) -> Result<Keyring, String> {
+pub async fn unlock(config: &Config, file: Option<&Path>, store: &dyn Store) -> Result<Keyring, String> {
     let in_words = |error: StoreError| error.to_string();
     let known = known_checks(store).await.map_err(in_words)?;
-    let secrets = match &config.secret_keys {
-        Some(keys) => from_variable(keys.expose())?,
-        None => from_file(&key_file::beside(database), known.is_empty())?,
+    let secrets = match (&config.secret_keys, file) {
+        (Some(keys), _) => from_variable(keys.expose())?,
+        (None, Some(file)) => from_file(&key_file::beside(file), known.is_empty())?,
+        (None, None) => return Err("ASYNCQUEUE_SECRET_KEY is not set".to_owned()),
     };
     let (keyring, added) = Keyring::unlock(&secrets, &known)?;
     if let Some(check) = added {

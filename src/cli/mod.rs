@@ -125,21 +125,14 @@ fn surroundings() -> Surroundings {
     }
 }
 
-/// Where the configured database is.
-fn database(config: &Config) -> &std::path::Path {
-    let config::Database::Sqlite(path) = &config.database;
-    path
-}
-
 /// Does one act: by the running service if there is one, else on the store itself.
 async fn perform(config: &Config, act: crate::admin::Act) -> Result<crate::admin::Outcome, String> {
-    let path = database(config);
-    if app::in_use(path) {
+    if let Some(path) = config.database.file().filter(|path| app::in_use(path)) {
         let socket = app::socket::path_for(path);
         let asked = app::socket::ask(&socket, &act).await;
         return asked
             .map_err(|error| format!("the running service cannot be reached at {}: {error}", socket.display()));
     }
-    let opened = app::open(config, &surroundings()).await?;
+    let opened = app::open(config, &surroundings(), None).await?;
     Ok(opened.admin.perform(act).await)
 }

@@ -3,7 +3,7 @@
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
-use super::{database, start_logging, surroundings};
+use super::{start_logging, surroundings};
 use crate::app::{App, process};
 use crate::config::Config;
 
@@ -21,7 +21,7 @@ pub async fn serve(config: Config) -> Result<(), String> {
 }
 
 fn announce(config: &Config, app: &App) {
-    let database = database(config).display().to_string();
+    let database = config.database.shown();
     let base = config.base_url(app.address);
     info!(address = %app.address, database, public_url = base, "Serving on http://{}", app.address);
     if let Some(key) = &app.first_key {

@@ -22,7 +22,7 @@ pub use command_line::{FlagValues, args};
 pub use error::{ConfigError, Origin, Problem};
 pub use report::markdown_table;
 pub use secret::{Secret, SecretKeys};
-pub use settings::{Config, Database, EarlyCallbacks, RateLimit, RateLimitCounts, SETTINGS, Setting};
+pub use settings::{Config, Database, EarlyCallbacks, RateLimit, RateLimitCounts, Role, SETTINGS, Setting};
 
 use secret::Secrets;
 use sources::Sources;
@@ -71,6 +71,7 @@ impl Config {
         check_public_url(&sources, &mut problems);
         check_targets(&sources, host, &mut problems);
         check_oidc(&sources, config.as_ref(), &mut problems);
+        check_nodes(&sources, config.as_ref(), &mut problems);
         match config {
             Some(config) if problems.is_empty() => Ok(config),
             _ => Err(ConfigError::new(problems)),
@@ -107,6 +108,29 @@ fn check_oidc(sources: &Sources, config: Option<&Config>, problems: &mut Vec<Pro
             "an OpenID provider is set, but not who this service is there",
             "set --oidc-client-id and ASYNCQUEUE_OIDC_CLIENT_SECRET, or leave the provider out",
         ));
+    }
+}
+
+/// What belongs to many nodes needs a store that they share, and what they share needs one secret.
+fn check_nodes(sources: &Sources, config: Option<&Config>, problems: &mut Vec<Problem>) {
+    let Some(config) = config else { return };
+    match config.database {
+        Database::Postgres(_) if config.secret_keys.is_none() => problems.push(Problem::new(
+            sources.origin("database"),
+            "nodes that share a database share one secret key, and none is set",
+            "set ASYNCQUEUE_SECRET_KEY to the same 32 bytes in base64 on every node",
+        )),
+        Database::Sqlite(_) if config.role.len() < Role::ALL.len() => problems.push(Problem::new(
+            sources.origin("role"),
+            "an embedded store has one node, which has to do everything",
+            "leave --role out, or set --database postgres://…",
+        )),
+        Database::Sqlite(_) if config.require_sync => problems.push(Problem::new(
+            sources.origin("require-sync"),
+            "an embedded store has no standby",
+            "leave --require-sync out, or set --database postgres://…",
+        )),
+        _ => {}
     }
 }
 

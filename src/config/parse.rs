@@ -7,7 +7,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use url::Url;
 
-use super::settings::{Database, EarlyCallbacks, RateLimit, RateLimitCounts};
+use super::secret::Secret;
+use super::settings::{Database, EarlyCallbacks, RateLimit, RateLimitCounts, Role};
 use crate::telemetry::logging;
 
 type Read<T> = Result<T, String>;
@@ -50,9 +51,30 @@ pub(super) fn database(text: &str) -> Read<Database> {
     match text.split_once(':') {
         Some(("sqlite", path)) if !path.is_empty() && !path.contains('\0') => Ok(Database::Sqlite(PathBuf::from(path))),
         Some(("sqlite", _)) => Err("no path after sqlite:".to_owned()),
+        Some(("postgres" | "postgresql", rest)) if rest.starts_with("//") => {
+            Ok(Database::Postgres(Secret::new(text.to_owned())))
+        }
         // Another kind of URL may hold a password, so it is not repeated.
         _ => Err("this kind of database is not supported".to_owned()),
     }
+}
+
+/// Roles of a node, joined by commas.
+pub(super) fn roles(text: &str) -> Read<Vec<Role>> {
+    let role = |name: &str| {
+        let found = Role::ALL.into_iter().find(|role| role.name() == name.trim());
+        found.ok_or_else(|| format!("{:?} is none of {}", name.trim(), Role::ALL.map(Role::name).join(", ")))
+    };
+    text.split(',').map(role).collect()
+}
+
+/// How long a silent node counts as alive.
+pub(super) fn lease(text: &str) -> Read<Duration> {
+    let lease = period(text)?;
+    if (Duration::from_secs(3)..=Duration::from_secs(300)).contains(&lease) {
+        return Ok(lease);
+    }
+    Err(format!("{text:?} is not between 3s and 5m"))
 }
 
 /// The base of callback URLs, without a trailing slash. Never repeated in the refusal: it may hold a password.
@@ -262,11 +284,32 @@ mod tests {
     }
 
     #[test]
-    fn only_sqlite_is_a_database_yet() {
+    fn a_database_is_a_file_or_a_server_and_shows_no_password() {
         assert_eq!(database("sqlite:/x/y.db"), Ok(Database::Sqlite("/x/y.db".into())));
-        for text in ["", "sqlite:", "/x/y.db"] {
-            assert!(database(text).is_err(), "{text}");
+        for text in ["", "sqlite:", "/x/y.db", "postgres:db", "mysql://u:hunter2@h/db"] {
+            assert!(!database(text).unwrap_err().contains("hunter2"), "{text}");
         }
-        assert!(!database("postgres://u:hunter2@h/db").unwrap_err().contains("hunter2"));
+        for (url, shown) in [
+            ("postgres://u:hunter2@h/db", "postgres://u@h/db"),
+            ("postgresql://u:hun@ter2@h:1,i:2/db?sslmode=require", "postgresql://u@h:1,i:2/db?sslmode=require"),
+            ("postgres://h/db?password=hunter2&user=u", "postgres://h/db?user=u"),
+        ] {
+            let database = database(url).unwrap();
+            assert_eq!(database.shown(), shown);
+            assert!(!format!("{database:?}").contains("hunter2"));
+        }
+    }
+
+    #[test]
+    fn roles_are_named() {
+        assert_eq!(roles("api, poll"), Ok(vec![Role::Api, Role::Poll]));
+        assert!(roles("api,cook").unwrap_err().contains("callbacks"));
+        assert!(roles("").is_err());
+    }
+
+    #[test]
+    fn a_lease_is_neither_tiny_nor_endless() {
+        assert_eq!(lease("15s"), Ok(Duration::from_secs(15)));
+        assert!(lease("1s").is_err() && lease("1h").is_err());
     }
 }

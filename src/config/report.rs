@@ -26,6 +26,9 @@ impl Config {
     }
 
     fn effective(&self, setting: &Setting) -> String {
+        if setting.name == "database" {
+            return self.database.shown();
+        }
         match self.sources.get(setting.name) {
             Some(value) => value.texts.join(", "),
             None if setting.name == "public-url" => format!("http://{}", self.listen),

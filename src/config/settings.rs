@@ -70,6 +70,68 @@ pub enum EarlyCallbacks {
 pub enum Database {
     /// An embedded store in this file.
     Sqlite(PathBuf),
+    /// A PostgreSQL server at this URL, shared by many nodes. The URL may hold a password.
+    Postgres(Secret<String>),
+}
+
+impl Database {
+    /// How it is shown: without a password.
+    pub fn shown(&self) -> String {
+        match self {
+            Self::Sqlite(path) => format!("sqlite:{}", path.display()),
+            Self::Postgres(url) => without_password(url.expose()),
+        }
+    }
+
+    /// The embedded store's file.
+    pub fn file(&self) -> Option<&std::path::Path> {
+        match self {
+            Self::Sqlite(path) => Some(path),
+            Self::Postgres(_) => None,
+        }
+    }
+}
+
+fn without_password(url: &str) -> String {
+    let (base, query) = url.split_once('?').unwrap_or((url, ""));
+    let (scheme, rest) = base.split_once("://").unwrap_or(("postgres", base));
+    let base = match rest.rsplit_once('@') {
+        Some((user, place)) => format!("{scheme}://{}@{place}", user.split(':').next().unwrap_or_default()),
+        None => format!("{scheme}://{rest}"),
+    };
+    let kept: Vec<&str> = query.split('&').filter(|part| !part.is_empty() && !part.starts_with("password=")).collect();
+    if kept.is_empty() { base } else { format!("{base}?{}", kept.join("&")) }
+}
+
+/// What a node does, of all that is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Serves the API and the pages.
+    Api,
+    /// Serves callbacks and signals.
+    Callbacks,
+    /// Calls targets, and fires timers.
+    Dispatch,
+    /// Delivers completion webhooks.
+    Deliver,
+    /// Polls providers.
+    Poll,
+}
+
+impl Role {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Api, Self::Callbacks, Self::Dispatch, Self::Deliver, Self::Poll];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Api => "api",
+            Self::Callbacks => "callbacks",
+            Self::Dispatch => "dispatch",
+            Self::Deliver => "deliver",
+            Self::Poll => "poll",
+        }
+    }
 }
 
 /// Makes the table and the struct from one list, so that neither can hold what the other lacks.
@@ -128,9 +190,17 @@ use Preset::{Derived, Nothing, Text};
 settings! {
     "listen" listen: SocketAddr = parse::one(parse::socket), "ADDRESS:PORT", Text("127.0.0.1:8080"), Once,
         "Address to serve on; port 0 takes a free one. Any but a loopback address needs `public-url`";
-    "database" database: Database = parse::one(parse::database), "sqlite:PATH",
+    "database" database: Database = parse::one(parse::database), "sqlite:PATH|postgres://…",
         Derived("sqlite:asyncqueue.db in the platform's data folder"), Once,
-        "Where tasks are kept";
+        "Where tasks are kept: in a file, or on a PostgreSQL server that several nodes share";
+    "role" role: Vec<Role> = parse::one(parse::roles), "ROLE,…", Text("api,callbacks,dispatch,deliver,poll"), Once,
+        "What this node does, where several share a PostgreSQL server: `api`, `callbacks`, `dispatch`, `deliver`, `poll`";
+    "node-name" node_name: Option<String> = parse::optional(parse::name), "NAME", Derived("where it listens"), Once,
+        "What people call this node";
+    "node-lease" node_lease: Duration = parse::one(parse::lease), "DURATION", Text("15s"), Once,
+        "How long a node that is not heard of counts as alive; it speaks up three times as often";
+    "require-sync" require_sync: bool = parse::one(parse::switch), "true|false", Text("false"), Once,
+        "Refuse to start unless the PostgreSQL server waits for a standby at each commit";
     "public-url" public_url: Option<String> = parse::optional(parse::public_url), "URL", Derived("http://<listen>"), Once,
         "Base of callback URLs, as providers reach this service";
     "allow-target" allow_target: Vec<String> = parse::many(parse::word), "HOST|CIDR", Nothing, Many,

@@ -17,10 +17,17 @@ pub(super) const PREFIX: &str = "ASYNCQUEUE_";
 pub(super) const CONFIG_FILE: &str = "ASYNCQUEUE_CONFIG";
 
 /// What was said about one setting, and where.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Value {
     pub(super) texts: Vec<String>,
     pub(super) origin: Origin,
+}
+
+impl std::fmt::Debug for Value {
+    /// Without the texts: one may hold a password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Value").field("origin", &self.origin).finish_non_exhaustive()
+    }
 }
 
 /// What the command-line client reads; a service that is started beside them lets them be.

@@ -1,6 +1,7 @@
 //! What commands do to the tasks that a transaction holds. The rules are `task::step`'s; here is what belongs to them.
 
 use super::batch::Batch;
+use super::in_hand::Hands;
 use super::row::Row;
 use crate::store::{Created, IDEMPOTENCY_MS, Idempotency, LATE_BODY_MAX, NewTask, StoreError};
 use crate::store::encoding;
@@ -56,6 +57,20 @@ impl Act {
     /// Whether it must be known who has the webhook in hand.
     pub fn needs_webhook(&self) -> bool {
         matches!(self, Self::Resend { .. })
+    }
+
+    /// Takes out of this node's hands what the act tells the outcome of.
+    pub fn gives_back(&self, hands: &Hands) {
+        match self {
+            Self::Transition { id, event: Event::Polled { .. }, .. } => hands.polls.give_back(*id),
+            Self::Transition {
+                id,
+                event: Event::Answered { .. } | Event::Returned { .. } | Event::Interrupted { .. },
+                ..
+            } => hands.calls.give_back(*id),
+            Self::FinishDelivery { id, .. } => hands.webhooks.give_back(*id),
+            _ => {}
+        }
     }
 
     /// How many bytes it brings along, more or less.

@@ -7,7 +7,7 @@ use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::batch::{self, Batch};
-use super::handout::{claim_of, record};
+use super::handout::{claim_of, record, share};
 use super::row::{self, Row};
 use super::session::Session;
 use super::{PART_OF_ACTS, Postgres, failed};
@@ -67,7 +67,9 @@ impl Postgres {
             let request = record(row, &bodies)?.request;
             Ok(Claimed { task: row.task.clone(), request, host: row.host, key_number: row.key_number })
         };
-        chosen.into_iter().map(claim).collect()
+        let claimed: Vec<Claimed> = chosen.into_iter().map(claim).collect::<Result<_, StoreError>>()?;
+        self.shared.hands.calls.take(claimed.iter().map(|claim| claim.task.id));
+        Ok(claimed)
     }
 
     /// Teams take turns; inside a team by priority, then by due time, then by age.
@@ -150,17 +152,21 @@ impl Postgres {
         let bodies = session.finish(&mut batch, PART_OF_ACTS).await?;
         let drained = due.len() < limit;
         self.shared.hand_out.webhooks_drained.store(drained, Ordering::Release);
-        due.iter().filter_map(|(_, id)| rows.get(&TaskId(*id))).map(|row| claim_of(row, &bodies)).collect()
+        let claims = due.iter().filter_map(|(_, id)| rows.get(&TaskId(*id))).map(|row| claim_of(row, &bodies));
+        let claimed: Vec<ClaimedDelivery> = claims.collect::<Result<_, _>>()?;
+        self.shared.hands.webhooks.take(claimed.iter().map(|claim| claim.record.task.id));
+        Ok(claimed)
     }
 
     pub(super) async fn claim_due_polls(
         &self,
-        mut capacity: Capacity,
+        capacity: Capacity,
         now: Timestamp,
     ) -> Result<Vec<ClaimedPoll>, StoreError> {
         if capacity.slots == 0 {
             return Ok(Vec::new());
         }
+        let mut capacity = share(capacity, self.shared.dispatchers.load(Ordering::Acquire));
         let session = Session::begin(&self.pool).await?;
         let sql = "SELECT id, at FROM poll WHERE node IS NULL AND at <= $1 ORDER BY at, id LIMIT $2";
         let due = session.query(sql, vec![(&now.0, Type::INT8), (&POLLS_MAX, Type::INT8)]).await?;
@@ -191,7 +197,9 @@ impl Postgres {
             let answer = answer.map(batch::Kept::payload).transpose()?;
             Ok(ClaimedPoll { record: record(row, &bodies)?, answer, host: row.host })
         };
-        claimed.into_iter().map(claim).collect()
+        let claimed: Vec<ClaimedPoll> = claimed.into_iter().map(claim).collect::<Result<_, StoreError>>()?;
+        self.shared.hands.polls.take(claimed.iter().map(|claim| claim.record.task.id));
+        Ok(claimed)
     }
 
     pub(super) async fn remove_old(&self, before: Timestamp, limit: usize, now: Timestamp) -> Result<usize, StoreError> {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use super::batch::{Batch, Bodies};
+use super::in_hand::Hands;
 use super::row::Row;
 use crate::store::{
     Capacity, Claimed, ClaimedDelivery, DeliveryTaker, HostId, StoreError, TaskRecord, TaskTaker,
@@ -56,11 +57,11 @@ impl HandOut {
     }
 
     /// Claims what the batch makes due, as far as there is room. `node` is who claims.
-    pub fn promise(&self, batch: &mut Batch, node: i64) -> Promise {
+    pub fn promise(&self, batch: &mut Batch, node: i64, dispatchers: usize) -> Promise {
         let mut promise = Promise::default();
         let mut desks = self.desks();
         if self.tasks_drained.load(Ordering::Acquire) {
-            self.promise_calls(&mut desks, batch, node, &mut promise);
+            self.promise_calls(&mut desks, batch, (node, dispatchers), &mut promise);
         }
         if self.webhooks_drained.load(Ordering::Acquire) {
             self.promise_webhooks(&mut desks, batch, node, &mut promise);
@@ -68,13 +69,19 @@ impl HandOut {
         promise
     }
 
-    fn promise_calls(&self, desks: &mut Desks, batch: &mut Batch, node: i64, promise: &mut Promise) {
+    fn promise_calls(
+        &self,
+        desks: &mut Desks,
+        batch: &mut Batch,
+        (node, dispatchers): (i64, usize),
+        promise: &mut Promise,
+    ) {
         let Some(taker) = desks.tasks.as_ref().and_then(Weak::upgrade) else { return };
         let due: Vec<Row> = batch.moved().filter(|row| is_pending(row) && batch.requests.contains_key(&row.task.id)).cloned().collect();
         if due.is_empty() {
             return;
         }
-        let Capacity { slots, per_host, in_flight } = taker.room();
+        let Capacity { slots, per_host, in_flight } = share(taker.room(), dispatchers);
         let mut free = slots.saturating_sub(desks.promised_calls.values().sum());
         let mut given = Vec::new();
         for row in due {
@@ -125,9 +132,16 @@ impl HandOut {
     }
 
     /// The transaction is on disk: hands over what was promised.
-    pub fn keep(&self, promise: Promise, batch: &mut Batch, bodies: &Bodies) -> Result<(), StoreError> {
+    pub fn keep(
+        &self,
+        promise: Promise,
+        batch: &mut Batch,
+        bodies: &Bodies,
+        hands: &Hands,
+    ) -> Result<(), StoreError> {
         let mut outcome = Ok(());
         if let Some((taker, ids)) = &promise.tasks {
+            hands.calls.take(ids.iter().copied());
             let claim = |id: &TaskId| {
                 let row = batch.row(*id).ok()?.clone();
                 let request = batch.requests.remove(id)?;
@@ -136,6 +150,7 @@ impl HandOut {
             taker.take(ids.iter().filter_map(claim).collect());
         }
         if let Some((taker, ids)) = &promise.webhooks {
+            hands.webhooks.take(ids.iter().copied());
             let mut claimed = Vec::with_capacity(ids.len());
             for id in ids {
                 match batch.row(*id).and_then(|row| claim_of(row, bodies)) {
@@ -168,6 +183,11 @@ impl HandOut {
 
 fn is_pending(row: &Row) -> bool {
     matches!(row.task.state, State::Pending { .. })
+}
+
+/// This node's share of what all nodes together may ask of a host at once.
+pub(super) fn share(capacity: Capacity, nodes: usize) -> Capacity {
+    Capacity { per_host: capacity.per_host.div_ceil(nodes.max(1)), ..capacity }
 }
 
 /// A webhook to be delivered, with all that it tells.

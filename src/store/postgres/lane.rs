@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join4;
@@ -16,6 +17,7 @@ use super::acts::{Act, Done};
 use super::batch::{self, BEGIN, Batch, Known};
 use super::connect::{Connector, Link};
 use super::handout::HandOut;
+use super::in_hand::Hands;
 use super::node::Me;
 use super::{away, failed};
 use crate::store::{Observer, StoreError};
@@ -46,6 +48,15 @@ pub(super) struct Shared {
     pub observer: Arc<dyn Observer>,
     pub hand_out: HandOut,
     pub me: Me,
+    pub hands: Hands,
+    /// How many nodes that make calls are alive; they share what a host may be asked at once.
+    pub dispatchers: AtomicUsize,
+}
+
+impl Shared {
+    fn promise(&self, batch: &mut Batch) -> super::handout::Promise {
+        self.hand_out.promise(batch, self.me.id(), self.dispatchers.load(Ordering::Acquire))
+    }
 }
 
 /// The ways to the lanes.
@@ -110,7 +121,11 @@ impl Lane {
             Err(_) => self.one_by_one(&acts).await,
         };
         self.shared.observer.batch(size, start.elapsed());
-        for (reply, answer) in replies.into_iter().zip(answers) {
+        for ((act, reply), answer) in acts.iter().zip(replies).zip(answers) {
+            // What could not be recorded is tried again, and is in hand until then.
+            if !matches!(answer, Err(StoreError::Unavailable(_))) {
+                act.gives_back(&self.shared.hands);
+            }
             // The caller may have gone away; what it asked for stands all the same.
             let _ = reply.send(answer);
         }
@@ -157,10 +172,10 @@ impl Lane {
         load(link, &mut batch, acts).await?;
         let answers: Answers = acts.iter().map(|act| batch.perform(act)).collect();
         let shared = &self.shared;
-        let promise = shared.hand_out.promise(&mut batch, shared.me.id());
+        let promise = shared.promise(&mut batch);
         match batch.commit(link, self.number).await {
             Ok(bodies) => {
-                let kept = shared.hand_out.keep(promise, &mut batch, &bodies);
+                let kept = shared.hand_out.keep(promise, &mut batch, &bodies, &shared.hands);
                 shared.observer.committed(&batch.effects);
                 if let Err(error) = kept {
                     tracing::error!(%error, "A webhook cannot be delivered: what it tells cannot be read");

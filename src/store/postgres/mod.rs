@@ -6,6 +6,7 @@ mod claims;
 mod connect;
 mod endpoints;
 mod handout;
+mod in_hand;
 mod lane;
 mod node;
 mod queries;
@@ -40,7 +41,7 @@ use super::{
 };
 use crate::task::{Delivery, DeliveryOutcome, Event, Job, Payload, Task, TaskId, TeamId, Timestamp};
 
-pub use self::node::{Beat, Introduction, NodeState};
+pub use self::node::{Beat, Introduction, NodeState, Seen};
 
 /// Transactions that a node makes side by side for its commands.
 const LANES: usize = 2;
@@ -53,7 +54,7 @@ pub struct Postgres {
     lanes: Lanes,
     pool: Pool<Connector>,
     shared: Arc<Shared>,
-    introduction: Introduction,
+    introduction: Option<Introduction>,
     turn: Mutex<turn::Turn>,
 }
 
@@ -63,8 +64,10 @@ pub struct Options {
     pub url: String,
     /// Is told of every commit of this node.
     pub observer: Arc<dyn Observer>,
-    /// What this node tells the others of itself.
-    pub introduction: Introduction,
+    /// What this node tells the others of itself; none for a process that does one command and takes nothing on.
+    pub introduction: Option<Introduction>,
+    /// Refuse a server that does not wait for a standby at each commit.
+    pub require_sync: bool,
 }
 
 impl Postgres {
@@ -74,12 +77,17 @@ impl Postgres {
     pub async fn open(options: Options) -> Result<Self, StoreError> {
         let connector = Connector::from_url(&options.url)?;
         let link = connector.open().await.map_err(failed)?;
+        if options.require_sync {
+            schema::check_sync(&link.client).await?;
+        }
         schema::migrate(&link.client).await?;
         let shared = Arc::new(Shared {
             connector: connector.clone(),
             observer: options.observer,
             hand_out: handout::HandOut::default(),
             me: node::Me::default(),
+            hands: in_hand::Hands::default(),
+            dispatchers: std::sync::atomic::AtomicUsize::new(1),
         });
         let store = Self {
             lanes: Lanes::start(LANES, &shared),
@@ -88,7 +96,9 @@ impl Postgres {
             introduction: options.introduction,
             turn: Mutex::default(),
         };
-        store.beat(0).await?;
+        if store.introduction.is_some() {
+            store.beat(0).await?;
+        }
         Ok(store)
     }
 
@@ -167,7 +177,7 @@ impl Store for Postgres {
 
     async fn hand_out(&self, taker: Arc<TaskTaker>, lease: Duration, now: Timestamp) -> Result<(), StoreError> {
         self.shared.hand_out.register_tasks(&taker, lease);
-        let room = taker.room();
+        let room = handout::share(taker.room(), self.shared.dispatchers.load(Ordering::Acquire));
         let slots = room.slots;
         let claimed = self.claim_tasks(room, now.plus(lease), now).await?;
         // Less than there was room for: whatever becomes due from now on is next.
@@ -209,6 +219,7 @@ impl Store for Postgres {
     }
 
     async fn return_delivery(&self, id: TaskId) -> Result<(), StoreError> {
+        self.shared.hands.webhooks.give_back(id);
         self.free("outbox", id, Effects { deliver: true, ..Effects::default() }).await
     }
 
@@ -226,6 +237,7 @@ impl Store for Postgres {
     }
 
     async fn return_poll(&self, id: TaskId) -> Result<(), StoreError> {
+        self.shared.hands.polls.give_back(id);
         self.free("poll", id, Effects { poll: Some(Timestamp(i64::MIN)), ..Effects::default() }).await
     }
 

@@ -1,6 +1,7 @@
 //! The nodes that share the store. Each says again and again that it is alive; what one had in hand that has gone silent
 //! is taken back by the others. Time is the database's, so that nodes need not agree on it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use super::Postgres;
 use super::batch::{self, Batch};
 use super::session::Session;
 use crate::store::StoreError;
-use crate::task::{Event, State, Timestamp};
+use crate::task::{Event, State, TaskId, Timestamp};
 
 /// Who this node is: a number that no other node has or had. It gets a new one when the others took it for dead.
 #[derive(Clone, Default)]
@@ -72,9 +73,10 @@ pub struct Beat {
     pub store_time: Timestamp,
     /// Whether the others had taken this node for dead: what it had in hand is no longer its own.
     pub lost: bool,
-    /// How many nodes that make calls are alive, this one included if it does.
-    pub dispatchers: usize,
 }
+
+/// Where a task stands, as far as one can tell whether it changed: its status, and how much its journal holds.
+pub type Seen = (i16, i32);
 
 /// The database's time in milliseconds.
 pub(super) const NOW_MS: &str = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
@@ -89,7 +91,7 @@ const RESCUE_BATCH: i64 = 200;
 impl Postgres {
     /// Says that this node is alive, and hears who else is.
     pub async fn beat(&self, calls: usize) -> Result<Beat, StoreError> {
-        let introduction = &self.introduction;
+        let introduction = self.introduction.as_ref().ok_or_else(|| super::away("this process is no node"))?;
         let lease = i64::try_from(introduction.lease.as_millis()).unwrap_or(i64::MAX);
         let calls = i32::try_from(calls).unwrap_or(i32::MAX);
         let me = self.shared.me.id();
@@ -123,11 +125,17 @@ impl Postgres {
         );
         let row = session.query_one(&sql, vec![]).await?.ok_or(StoreError::NotFound)?;
         session.close();
-        Ok(Beat {
-            store_time: Timestamp(row.get(0)),
-            lost: !known && me != 0,
-            dispatchers: usize::try_from(row.get::<_, i64>(1)).unwrap_or(1),
-        })
+        let dispatchers = usize::try_from(row.get::<_, i64>(1)).unwrap_or(1).max(1);
+        self.shared.dispatchers.store(dispatchers, Ordering::Release);
+        Ok(Beat { store_time: Timestamp(row.get(0)), lost: !known && me != 0 })
+    }
+
+    /// Where these tasks stand; those that are gone are left out.
+    pub async fn look_at(&self, tasks: &[TaskId]) -> Result<HashMap<TaskId, Seen>, StoreError> {
+        let ids: Vec<uuid::Uuid> = tasks.iter().map(|id| id.0).collect();
+        let sql = "SELECT id, status, head FROM task WHERE id = ANY($1::uuid[])";
+        let rows = self.ask(sql, vec![(&ids, Type::UUID_ARRAY)]).await?;
+        Ok(rows.iter().map(|row| (TaskId(row.get(0)), (row.get(1), row.get(2)))).collect())
     }
 
     /// Says goodbye: what this node still has in hand may be taken back at once.
@@ -199,7 +207,7 @@ impl Postgres {
         let still = session.query(&sql, vec![(&own, Type::INT8), (&ids, Type::UUID_ARRAY)]).await?;
         let mut interrupted = 0;
         for row in still {
-            let id = crate::task::TaskId(row.get(0));
+            let id = TaskId(row.get(0));
             let Ok(row) = batch.row(id) else { continue };
             if let State::Processing { .. } = row.task.state {
                 let event = Event::Interrupted { attempt: row.task.attempt };

@@ -46,3 +46,20 @@ async fn bring_up(client: &Client) -> Result<i32, StoreError> {
     }
     Ok(found)
 }
+
+/// Refuses a server that acknowledges commits before a standby has them: a failover would lose them.
+pub(super) async fn check_sync(client: &Client) -> Result<(), StoreError> {
+    let sql = "SELECT current_setting('synchronous_standby_names'), current_setting('synchronous_commit')";
+    let rows = client.query_typed(sql, &[]).await.map_err(failed)?;
+    let row = rows.first().ok_or(StoreError::NotFound)?;
+    let (standbys, commit): (String, String) = (row.get(0), row.get(1));
+    if standbys.trim().is_empty() {
+        return Err(away(
+            "require-sync is set, but the server has no synchronous standby: synchronous_standby_names is empty",
+        ));
+    }
+    if !matches!(commit.as_str(), "on" | "remote_apply") {
+        return Err(away(&format!("require-sync is set, but synchronous_commit is {commit} on the server")));
+    }
+    Ok(())
+}

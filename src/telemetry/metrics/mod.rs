@@ -158,6 +158,11 @@ impl Metrics {
         Open::new(&self.0.calls_in_flight)
     }
 
+    /// How many calls to targets are under way.
+    pub fn calls_in_flight(&self) -> usize {
+        usize::try_from(self.0.calls_in_flight.get()).unwrap_or_default()
+    }
+
     /// A commit ended that `commands` shared.
     pub fn commit_ended(&self, commands: usize, took: Duration) {
         self.0.commit_batch.observe_count(commands);
