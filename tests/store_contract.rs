@@ -1,7 +1,11 @@
 //! The store's contract, held by every backend.
 
+#[path = "support/postgres.rs"]
+mod postgres;
 #[path = "support/scratch.rs"]
 mod scratch;
+#[path = "support/shared.rs"]
+mod shared;
 
 use std::sync::Arc;
 
@@ -9,9 +13,11 @@ use asyncqueue::store::NoObserver;
 use asyncqueue::store::memory::Memory;
 use asyncqueue::store_contract;
 use scratch::Scratch;
+use shared::Shared;
 
 store_contract!(memory, async { Box::new(Memory::new(Arc::new(NoObserver))) });
 store_contract!(sqlite, async { Scratch::new() });
+store_contract!(postgresql, Shared::new());
 
 #[test]
 fn every_promise_is_in_the_list() {

@@ -1,12 +1,17 @@
-//! The embedded store compared with the reference model: the same random commands, the same answers.
+//! Every durable store compared with the reference model: the same random commands, the same answers.
 //!
 //! A failing seed is named in the panic; run that one alone with `ASYNCQUEUE_TEST_SEED=<seed>`.
 
+#[path = "support/postgres.rs"]
+mod postgres;
 #[path = "support/scratch.rs"]
 mod scratch;
+#[path = "support/shared.rs"]
+mod shared;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use asyncqueue::store::memory::Memory;
@@ -18,10 +23,43 @@ use asyncqueue::task::{
     PollPolicy, PollVerdict, Request, Status, Task, TaskId, TeamId, Then, Timestamp,
 };
 use scratch::Scratch;
+use shared::Shared;
 
 const SEEDS: std::ops::Range<u64> = 0..8;
 const STEPS: u32 = 1500;
-const TEAMS: u64 = 3;
+
+/// A store that can be closed and opened again.
+trait Reopens: Deref<Target: Store> {
+    /// How many teams have tasks. Whose turn it is, each node of a shared store decides for itself; so there one team
+    /// says it all.
+    const TEAMS: u64;
+    async fn make() -> Self;
+    async fn open_again(&mut self);
+}
+
+impl Reopens for Scratch {
+    const TEAMS: u64 = 3;
+
+    async fn make() -> Self {
+        Self::new()
+    }
+
+    async fn open_again(&mut self) {
+        self.reopen();
+    }
+}
+
+impl Reopens for Shared {
+    const TEAMS: u64 = 1;
+
+    async fn make() -> Self {
+        Self::new().await
+    }
+
+    async fn open_again(&mut self) {
+        self.reopen().await;
+    }
+}
 
 /// A small, fast, seeded generator (splitmix64).
 struct Dice(u64);
@@ -58,9 +96,9 @@ impl Dice {
 }
 
 /// Both stores, and what the test knows of them.
-struct Pair {
+struct Pair<S> {
     model: Memory,
-    store: Scratch,
+    store: S,
     dice: Dice,
     now: Timestamp,
     ids: Vec<TaskId>,
@@ -87,12 +125,12 @@ macro_rules! both {
     }};
 }
 
-impl Pair {
+impl<S: Reopens> Pair<S> {
     async fn new(seed: u64) -> Self {
         let model = Memory::new(Arc::new(NoObserver));
-        let store = Scratch::new();
+        let store = S::make().await;
         let now = Timestamp(1_700_000_000_000);
-        for n in 0..TEAMS {
+        for n in 0..S::TEAMS {
             let new = || NewTeam { uid: uuid::Uuid::from_u128(n.into()), name: format!("team {n}"), rate_limit: None };
             model.create_team(new(), Arc::new(|_| vec![1]), now).await.unwrap();
             store.create_team(new(), Arc::new(|_| vec![1]), now).await.unwrap();
@@ -171,7 +209,7 @@ impl Pair {
         let number = u16::try_from(self.ids.len() % 30_000).unwrap();
         let fresh = TaskId::from_parts(u64::try_from(self.now.0).unwrap(), number, self.dice.next());
         let id = if self.dice.one_in(40) { self.dice.pick(&self.ids).unwrap_or(fresh) } else { fresh };
-        let team = TeamId(i64::try_from(1 + self.dice.below(TEAMS)).unwrap());
+        let team = TeamId(i64::try_from(1 + self.dice.below(S::TEAMS)).unwrap());
         let due = self.dice.one_in(3).then(|| self.now.plus_millis(self.dice.millis(5000)));
         let priority = u8::try_from(1 + self.dice.below(10)).unwrap();
         let task = Task::new(id, team, priority, self.policy(), due, self.now);
@@ -288,7 +326,7 @@ impl Pair {
 
     async fn early_event(&mut self) {
         let Some(job) = self.job() else { return };
-        let team = TeamId(1 + i64::try_from(self.dice.below(TEAMS)).unwrap());
+        let team = TeamId(1 + i64::try_from(self.dice.below(S::TEAMS)).unwrap());
         let _ = both!(self, find_job(team, job));
         let stray = Stray {
             id: 0,
@@ -363,7 +401,7 @@ impl Pair {
     }
 
     async fn reopen(&mut self) {
-        self.store.reopen();
+        self.store.open_again().await;
         self.model.reopen();
         self.delivering.clear();
         self.polling.clear();
@@ -377,7 +415,7 @@ impl Pair {
         let _ = both!(self, next_timer());
         let _ = both!(self, next_delivery());
         let query = ListQuery {
-            team: TeamId(i64::try_from(1 + self.dice.below(TEAMS)).unwrap()),
+            team: TeamId(i64::try_from(1 + self.dice.below(S::TEAMS)).unwrap()),
             status: self.dice.one_in(2).then(|| self.dice.pick(&Status::ALL).unwrap()),
             limit: 1 + u32::from(self.dice.small(20)),
             offset: self.dice.below(30),
@@ -405,7 +443,7 @@ impl Pair {
             let _ = both!(self, read(id));
             let _ = both!(self, events(id));
         }
-        for team in 1..=i64::try_from(TEAMS).unwrap() {
+        for team in 1..=i64::try_from(S::TEAMS).unwrap() {
             for status in std::iter::once(None).chain(Status::ALL.map(Some)) {
                 let query = ListQuery { team: TeamId(team), status, limit: 100_000, offset: 0, room: u64::MAX };
                 let _ = both!(self, list(query));
@@ -414,8 +452,8 @@ impl Pair {
     }
 }
 
-async fn compare(seed: u64, step: &std::sync::atomic::AtomicU32) {
-    let mut pair = Pair::new(seed).await;
+async fn compare<S: Reopens>(seed: u64, step: &std::sync::atomic::AtomicU32) {
+    let mut pair = Pair::<S>::new(seed).await;
     for number in 0..STEPS {
         step.store(number, std::sync::atomic::Ordering::Relaxed);
         pair.step().await;
@@ -431,12 +469,21 @@ async fn compare(seed: u64, step: &std::sync::atomic::AtomicU32) {
 
 #[test]
 fn the_embedded_store_answers_as_the_model_does() {
+    compare_seeds::<Scratch>(SEEDS);
+}
+
+#[test]
+fn the_shared_store_answers_as_the_model_does() {
+    compare_seeds::<Shared>(0..3);
+}
+
+fn compare_seeds<S: Reopens>(seeds: std::ops::Range<u64>) {
     let chosen = std::env::var("ASYNCQUEUE_TEST_SEED").ok().map(|seed| seed.parse().expect("a seed is a number"));
-    let seeds: Vec<u64> = chosen.map_or_else(|| SEEDS.collect(), |seed| vec![seed]);
+    let seeds: Vec<u64> = chosen.map_or_else(|| seeds.collect(), |seed| vec![seed]);
     let run = |seed| {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let step = std::sync::atomic::AtomicU32::new(0);
-        let work = std::panic::AssertUnwindSafe(|| runtime.block_on(compare(seed, &step)));
+        let work = std::panic::AssertUnwindSafe(|| runtime.block_on(compare::<S>(seed, &step)));
         let compared = std::panic::catch_unwind(work);
         let step = step.into_inner();
         assert!(compared.is_ok(), "seed {seed} failed at step {step}; run it alone with ASYNCQUEUE_TEST_SEED={seed}");

@@ -2,6 +2,7 @@
 
 mod acts;
 mod batch;
+mod browse;
 mod claims;
 mod connect;
 mod endpoints;
@@ -9,6 +10,7 @@ mod handout;
 mod in_hand;
 mod lane;
 mod node;
+mod people;
 mod queries;
 mod row;
 mod schema;
