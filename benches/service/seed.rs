@@ -53,7 +53,7 @@ pub async fn service_with_waiting(lab: &Lab, shape: Shape, count: u32) -> Outcom
 /// A store with `count` tasks that ask `address` every five seconds how their job goes, which never ends.
 pub async fn store_with_polling(lab: &Lab, count: u32, address: SocketAddr) -> Outcome<Store> {
     let store = lab.new_store()?;
-    let opened = app::open(&config(&store)?, &surroundings()).await?;
+    let opened = app::open(&config(&store)?, &surroundings(), None).await?;
     let team = opened.admin.new_team(app::DEFAULT_TEAM.to_owned(), None).await?.id;
     let json = format!(
         r#"{{"urlTemplate":"http://{address}/jobs/{{job}}","statusPath":"status","doneValues":["done"],"failValues":["no"]}}"#
@@ -79,7 +79,7 @@ pub async fn store_with_polling(lab: &Lab, count: u32, address: SocketAddr) -> O
 /// Makes the tasks through the store, as they are once their calls were accepted: the same rows, without the calls.
 async fn through_the_store(lab: &Lab, shape: Shape, count: u32) -> Outcome<(Store, Vec<Waiting>)> {
     let store = lab.new_store()?;
-    let opened = app::open(&config(&store)?, &surroundings()).await?;
+    let opened = app::open(&config(&store)?, &surroundings(), None).await?;
     let team = opened.admin.new_team(app::DEFAULT_TEAM.to_owned(), None).await?.id;
     let mut tasks = Vec::with_capacity(count as usize);
     let mut creations = tokio::task::JoinSet::new();

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::Hub;
+use super::hub::Hub;
 use crate::clock::{Clock, SharedClock};
 use crate::dispatch::Grip;
 use crate::store::postgres::{Postgres, Seen};
@@ -91,8 +91,15 @@ impl Heart {
             let changed = self.changed(&mut seen).await;
             let soon = Some(Timestamp(i64::MIN));
             // Whatever another node may have done: each loop that is idle looks once.
-            let effects =
-                Effects { changed, ready: true, deliver: true, matched: true, timer: soon, poll: soon, ..Effects::default() };
+            let effects = Effects {
+                changed,
+                ready: true,
+                deliver: true,
+                matched: true,
+                timer: soon,
+                poll: soon,
+                ..Effects::default()
+            };
             self.hub.committed(&effects);
             self.hub.live.changed();
         }
@@ -106,7 +113,8 @@ impl Heart {
             return Vec::new();
         }
         let Ok(now) = self.store.look_at(&waited_for).await else { return Vec::new() };
-        let changed = waited_for.into_iter().filter(|id| now.get(id) != seen.get(id) || !seen.contains_key(id)).collect();
+        let changed =
+            waited_for.into_iter().filter(|id| now.get(id) != seen.get(id) || !seen.contains_key(id)).collect();
         *seen = now;
         changed
     }

@@ -1,6 +1,8 @@
 //! Composition: opens the store, starts the loops and the server, and stops them in order.
 
 mod heart;
+mod hub;
+mod nodes;
 mod pages;
 pub mod process;
 pub mod secrets;
@@ -12,17 +14,19 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 use zeroize::Zeroizing;
 
 use heart::Heart;
+use hub::Hub;
+use nodes::{introduction, shared_time, surface};
 
 use crate::admin::{Admin, Outcome};
-use crate::api::{self, Api, Room, Seats, Surface};
-use crate::clock::{Clock, SharedClock};
+use crate::api::{self, Api, Room, Seats};
+use crate::clock::Clock;
 use crate::config::{Config, Database, EarlyCallbacks, RateLimit, RateLimitCounts, Role};
 use crate::credentials::{ApiKeySecret, Ids, Keyring, key_file};
 use crate::deliver::Deliverer;
@@ -36,20 +40,16 @@ use crate::outbound::{Client, ClientConfig, Detours, Resolver};
 use crate::people::{self, People};
 use crate::poll::{self, Poller};
 use crate::providers;
-use crate::stats::Statistics;
 use crate::store::browse::Browse;
 use crate::store::postgres::{self, Postgres};
 use crate::store::sqlite::{self, Sqlite};
-use crate::store::{Directory, Effects, Observer, Store, StoreError};
+use crate::store::{Directory, Store, StoreError};
 use crate::strays::Strays;
 use crate::task::{self, TaskId};
 use crate::teams::Teams;
-use crate::telemetry::metrics::Metrics;
-use crate::timers::{Alarm, Retention, Timers};
-use crate::ui::live::Live;
+use crate::timers::{Retention, Timers};
 use crate::ui::{self, Sso, Ui};
 use crate::vault::Vault;
-use crate::waiters::Waiters;
 
 /// The team that everything belongs to until there are others.
 pub const DEFAULT_TEAM: &str = "default";
@@ -115,67 +115,6 @@ pub struct Opened {
     hub: Arc<Hub>,
 }
 
-/// Hears of every commit, and wakes who waits for one.
-struct Hub {
-    dispatch: Arc<Notify>,
-    deliver: Arc<Notify>,
-    alarm: Arc<Alarm>,
-    poll: Arc<Alarm>,
-    matched: Arc<Notify>,
-    waiters: Arc<Waiters>,
-    metrics: Metrics,
-    stats: Arc<Statistics>,
-    live: Arc<Live>,
-    stop: CancellationToken,
-}
-
-impl Observer for Hub {
-    fn committed(&self, effects: &Effects) {
-        if effects.ready {
-            self.dispatch.notify_one();
-        }
-        if effects.deliver {
-            self.deliver.notify_one();
-        }
-        if let Some(at) = effects.timer {
-            self.alarm.set(at);
-        }
-        if let Some(at) = effects.poll {
-            self.poll.set(at);
-        }
-        if effects.matched {
-            self.matched.notify_one();
-        }
-        self.waiters.wake(&effects.changed);
-        self.stats.committed(&effects.created, &effects.ended);
-        if !effects.changed.is_empty() || !effects.created.is_empty() {
-            self.live.changed();
-        }
-    }
-
-    fn batch(&self, commands: usize, took: Duration) {
-        self.metrics.commit_ended(commands, took);
-    }
-}
-
-impl Hub {
-    fn new(clock: Arc<dyn Clock>) -> Self {
-        let stop = CancellationToken::new();
-        Self {
-            live: Arc::new(Live::new(stop.clone())),
-            stop,
-            dispatch: Arc::default(),
-            deliver: Arc::default(),
-            alarm: Arc::default(),
-            poll: Arc::default(),
-            matched: Arc::default(),
-            waiters: Arc::default(),
-            metrics: Metrics::new(env!("CARGO_PKG_VERSION")),
-            stats: Arc::new(Statistics::new(clock)),
-        }
-    }
-}
-
 /// A store, by all that it can do.
 struct Backend {
     store: Arc<dyn Store>,
@@ -200,7 +139,7 @@ async fn backend(
         Database::Postgres(url) => {
             let (url, observer, require_sync) = (url.expose().clone(), hub.clone(), config.require_sync);
             let options = postgres::Options { url, observer, introduction, require_sync };
-            let store = Arc::new(Postgres::open(options).await.map_err(in_words)?);
+            let store = Arc::new(Box::pin(Postgres::open(options)).await.map_err(in_words)?);
             let (directory, browse) = (store.clone(), store.clone());
             Ok(Backend { store: store.clone(), directory, browse, shared: Some(store) })
         }
@@ -328,12 +267,6 @@ impl App {
             wake: opened.hub.deliver.clone(),
             max_in_flight: config.max_deliveries,
         };
-        let timers =
-            Timers { store: opened.store.clone(), clock: around.clock.clone(), alarm: opened.hub.alarm.clone() };
-        if config.role.contains(&Role::Dispatch) {
-            timers.put_off_missed().await.map_err(in_words)?;
-        }
-        let retention = Retention { store: opened.store.clone(), clock: around.clock.clone(), keep: config.retention };
         if config.role.contains(&Role::Deliver) {
             self.tasks.spawn(Arc::new(deliverer).run(self.stop.clone(), self.give_up.clone()));
         }
@@ -344,6 +277,15 @@ impl App {
             return Ok(());
         }
         self.tasks.spawn(Arc::new(dispatcher).run(self.stop.clone()));
+        self.start_timers(config, around, opened).await
+    }
+
+    /// What time alone does, and what was waited for by events that came too early.
+    async fn start_timers(&self, config: &Config, around: &Surroundings, opened: &Opened) -> Result<(), String> {
+        let timers =
+            Timers { store: opened.store.clone(), clock: around.clock.clone(), alarm: opened.hub.alarm.clone() };
+        timers.put_off_missed().await.map_err(in_words)?;
+        let retention = Retention { store: opened.store.clone(), clock: around.clock.clone(), keep: config.retention };
         let strays = Strays {
             store: opened.store.clone(),
             clock: around.clock.clone(),
@@ -354,17 +296,6 @@ impl App {
         self.tasks.spawn(timers.run(self.stop.clone()));
         self.tasks.spawn(retention.run(self.stop.clone()));
         Ok(())
-    }
-
-    /// Becomes one of the nodes that share the store, if others do.
-    fn join_nodes(&mut self, config: &Config, opened: &Opened, grip: &Arc<Grip>, clock: Option<Arc<SharedClock>>) {
-        let (Some(store), Some(clock)) = (opened.shared.clone(), clock) else { return };
-        let (hub, grip, lease) = (opened.hub.clone(), grip.clone(), config.node_lease);
-        let heart = Arc::new(Heart { store, clock, hub, grip, lease });
-        let stop = CancellationToken::new();
-        tokio::spawn(heart.clone().run(stop.clone()));
-        tokio::spawn(heart.clone().look_around(stop.clone()));
-        self.heart = Some((heart, stop));
     }
 
     /// Opens the way in for commands beside an embedded store.
@@ -532,32 +463,6 @@ async fn bootstrap(config: &Config, admin: &Admin) -> Result<Option<String>, Str
         Outcome::Key { key, .. } if given.is_none() => Ok(Some(key)),
         _ => Ok(None),
     }
-}
-
-/// Where many nodes share a store, they share its time.
-fn shared_time(config: &Config, surroundings: Surroundings) -> (Surroundings, Option<Arc<SharedClock>>) {
-    match config.database {
-        Database::Sqlite(_) => (surroundings, None),
-        Database::Postgres(_) => {
-            let clock = Arc::new(SharedClock::new(surroundings.clock.clone()));
-            (Surroundings { clock: clock.clone(), ..surroundings }, Some(clock))
-        }
-    }
-}
-
-/// What this node tells the others of itself.
-fn introduction(config: &Config) -> postgres::Introduction {
-    let roles: Vec<&str> = config.role.iter().map(|role| role.name()).collect();
-    postgres::Introduction {
-        name: config.node_name.clone().unwrap_or_else(|| config.listen.to_string()),
-        roles: roles.join(","),
-        address: config.listen.to_string(),
-        lease: config.node_lease,
-    }
-}
-
-fn surface(config: &Config) -> Surface {
-    Surface { private: config.role.contains(&Role::Api), callbacks: config.role.contains(&Role::Callbacks) }
 }
 
 fn terms(config: &Config) -> people::Terms {

@@ -1,6 +1,6 @@
 //! How the small facts of a task are numbered on disk, the same in every backend.
 
-use crate::task::{Backoff, DeliveryStatus, EndedBy, Late, PollPolicy, Policy, State, Status, Task, Then, Timestamp};
+use crate::task::{Backoff, DeliveryStatus, EndedBy, Late, Policy, PollPolicy, State, Status, Task, Then, Timestamp};
 
 /// A status's number on disk.
 pub(super) fn status_code(status: Status) -> i64 {

@@ -11,7 +11,11 @@ use crate::harness::site::{Site, refusal, succeeded};
 fn samples() -> BTreeMap<&'static str, &'static str> {
     BTreeMap::from([
         ("listen", "127.0.0.1:18080"),
-        ("database", "sqlite:/tmp/asyncqueue-sample.db"),
+        ("database", "postgres://queue@db.example/queue"),
+        ("role", "api,callbacks"),
+        ("node-name", "one"),
+        ("node-lease", "28s"),
+        ("require-sync", "true"),
         ("public-url", "https://queue.example/base"),
         ("allow-target", "10.0.0.0/8"),
         ("max-in-flight", "11"),
@@ -82,6 +86,8 @@ fn every_setting_is_the_same_from_flag_variable_and_file() {
     assert!(missing.is_empty(), "no sample here for {missing:?}");
     // The provider of single sign-on needs its secret, which is no setting.
     set(&mut site, "ASYNCQUEUE_OIDC_CLIENT_SECRET", "secret");
+    // Nodes that share a database share a secret key.
+    set(&mut site, "ASYNCQUEUE_SECRET_KEY", "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=");
     let defaults = shown(&site, &[]);
     let words: Vec<String> = names.iter().map(|name| format!("--{name}={}", samples[name])).collect();
     let by_flag = shown(&site, &words.iter().map(String::as_str).collect::<Vec<_>>());

@@ -1,6 +1,6 @@
 //! The contract, sentence by sentence, held by the real service over real HTTP.
 //!
-//! `ASYNCQUEUE_TEST_LARGE=1` runs the large forms.
+//! `ASYNCQUEUE_TEST_LARGE=1` runs the large forms; `AQ_TEST_DATABASE=postgres` runs all on the shared store.
 
 #![expect(clippy::format_push_string, reason = "tests may be plain")]
 
@@ -23,6 +23,8 @@ mod methods;
 mod noisy_team;
 mod openapi;
 mod people;
+#[path = "../support/postgres.rs"]
+mod postgres;
 mod providers;
 mod races;
 mod reading;

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// Whom the server runs as where the tests run as root, whom it refuses.
 const USER: &str = "postgres";
@@ -56,7 +58,15 @@ impl Server {
     pub fn start() -> Self {
         let folder = new_folder();
         let cluster = folder.join("data");
-        succeed(as_user("initdb").arg("-D").arg(&cluster).args(["-U", OWNER, "-A", "trust", "-E", "UTF8", "--locale=C"]));
+        succeed(as_user("initdb").arg("-D").arg(&cluster).args([
+            "-U",
+            OWNER,
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--locale=C",
+        ]));
         let mut server = Self { port: free_port(), folder, child: None };
         server.configure("");
         server.run();
@@ -79,7 +89,7 @@ impl Server {
     pub fn configure(&self, more: &str) {
         let Self { port, folder, .. } = self;
         let text = format!(
-            "port = {port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = '{}'\nmax_connections = 400\n\
+            "port = {port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = '{}'\nmax_connections = 1000\n\
              shared_buffers = 128MB\nmax_wal_size = 2GB\nlogging_collector = off\n{more}\n",
             folder.display()
         );
@@ -103,7 +113,7 @@ impl Server {
         let mut command = as_user("postgres");
         command.arg("-D").arg(self.folder.join("data")).stdout(log.try_clone().expect("a log")).stderr(log);
         self.child = Some(command.spawn().expect("the server starts"));
-        self.wait_until(|server| server.answers(), "answer");
+        self.wait_until(Self::answers, "answer");
     }
 
     fn answers(&self) -> bool {

@@ -3,8 +3,8 @@
 use super::batch::Batch;
 use super::in_hand::Hands;
 use super::row::Row;
-use crate::store::{Created, IDEMPOTENCY_MS, Idempotency, LATE_BODY_MAX, NewTask, StoreError};
 use crate::store::encoding;
+use crate::store::{Created, IDEMPOTENCY_MS, Idempotency, LATE_BODY_MAX, NewTask, StoreError};
 use crate::task::{
     self, Delivery, DeliveryOutcome, DeliveryStatus, Entry, Event, Late, Payload, Refusal, Task, TaskId, TeamId,
     Timestamp, Why,

@@ -3,24 +3,25 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use bytes::Bytes;
 use futures_util::future::{join, join_all};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row as SqlRow};
 use uuid::Uuid;
 
 use super::connect::Link;
-use super::row::{self, Row, Rows};
+use super::plan::{APPEND, COUNT, JournalColumns, Line, Plan};
+use super::row::{self, Row};
 use super::{failed, unconfirmed};
 use crate::store::encoding::{self, Written};
-use crate::store::{Effects, Ended, Idempotency, StoreError, facts};
-use crate::task::{Delivery, Entry, Job, Keep, Payload, Request, State, Step, Task, TaskId, TeamId, Timestamp};
+use crate::store::{Effects, Ended, Idempotency, StoreError};
+use crate::task::{Delivery, Entry, Job, Keep, Payload, Request, Step, Task, TaskId, TeamId, Timestamp};
 
 /// Values for a statement, each with its type: so a statement needs no preparing, and works behind any pooler.
 pub(super) type Columns<'a> = Vec<(&'a (dyn ToSql + Sync), Type)>;
 
 /// How every transaction begins: one that is left open, because its node froze, must not hold up the others.
-pub(super) const BEGIN: &str = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '5s'; SET LOCAL lock_timeout = '4s'";
+pub(super) const BEGIN: &str =
+    "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '5s'; SET LOCAL lock_timeout = '4s'";
 
 /// A task as it was, and as it is to be.
 #[derive(Clone, Debug)]
@@ -39,18 +40,7 @@ pub(super) struct Known {
     pub is_there: bool,
 }
 
-/// One part of a task's journal, which is written once.
-#[derive(Clone, Debug)]
-struct Line {
-    id: Uuid,
-    seq: i32,
-    at: i64,
-    events: Option<String>,
-    head: Option<String>,
-    body: Option<Bytes>,
-}
-
-/// Work in progress. To be cloned before each command that may have to be taken back.
+/// Work in progress.
 #[derive(Default)]
 pub(super) struct Batch {
     tasks: BTreeMap<TaskId, Held>,
@@ -244,11 +234,10 @@ impl Batch {
     /// Writes everything, commits, and answers what was to be read along. Nothing is sent if there is nothing to do.
     pub async fn commit(&mut self, link: &Link, part: i32) -> Result<Bodies, StoreError> {
         let plan = self.plan(part);
-        let bodies: Vec<Option<&[u8]>> = plan.journal.iter().map(|line| line.body.as_deref()).collect();
         let journal = JournalColumns::of(&plan.journal);
         let mut statements = plan.statements();
         if !plan.journal.is_empty() {
-            statements.push((APPEND, journal.columns(&bodies)));
+            statements.push((APPEND, journal.columns()));
         }
         let wanted = !plan.wanted.0.is_empty();
         if wanted {
@@ -276,7 +265,8 @@ impl Batch {
 
     /// What differs between the tasks as they were and as they are to be.
     fn plan(&mut self, part: i32) -> Plan {
-        let mut plan = Plan { part, journal: std::mem::take(&mut self.journal), ..Plan::default() };
+        let mut plan = Plan::for_part(part);
+        plan.journal = std::mem::take(&mut self.journal);
         plan.late = std::mem::take(&mut self.late);
         for held in self.tasks.values() {
             let (effects, timers) = (&mut self.effects, &mut self.timers);
@@ -308,11 +298,11 @@ impl Batch {
             plan.outdated.2.push(task);
         }
         for ((team, key), known) in std::mem::take(&mut self.remembered) {
-            plan.remembered.0.push(team.0);
-            plan.remembered.1.push(key.to_vec());
-            plan.remembered.2.push(known.body.to_vec());
-            plan.remembered.3.push(known.task.0);
-            plan.remembered.4.push(known.at.0);
+            plan.remembered.team.push(team.0);
+            plan.remembered.key.push(key.to_vec());
+            plan.remembered.body.push(known.body.to_vec());
+            plan.remembered.task.push(known.task.0);
+            plan.remembered.at.push(known.at.0);
         }
         for (id, seq) in std::mem::take(&mut self.wanted) {
             plan.wanted.0.push(id);
@@ -324,7 +314,7 @@ impl Batch {
 }
 
 /// Sets the earlier of two times.
-fn earlier(slot: &mut Option<Timestamp>, at: Timestamp) {
+pub(super) fn earlier(slot: &mut Option<Timestamp>, at: Timestamp) {
     *slot = Some(slot.map_or(at, |earliest| earliest.min(at)));
 }
 
@@ -346,391 +336,9 @@ fn entered(before: Option<&Row>, after: &Row, effects: &mut Effects, timers: &mu
     }
 }
 
-impl Line {
-    fn new(id: TaskId, seq: i32, at: Timestamp, entries: &[Entry], written: Option<Written>) -> Self {
-        let events = (!entries.is_empty()).then(|| encoding::write_entries(entries));
-        let (head, body) = written.map_or((None, None), |written| (Some(written.head), written.body));
-        Self { id: id.0, seq, at: at.0, events, head, body }
-    }
-}
-
-/// Lines of journals, a column at a time.
-struct JournalColumns<'a> {
-    id: Vec<Uuid>,
-    seq: Vec<i32>,
-    at: Vec<i64>,
-    events: Vec<Option<&'a str>>,
-    head: Vec<Option<&'a str>>,
-}
-
-impl<'a> JournalColumns<'a> {
-    fn of(lines: &'a [Line]) -> Self {
-        Self {
-            id: lines.iter().map(|line| line.id).collect(),
-            seq: lines.iter().map(|line| line.seq).collect(),
-            at: lines.iter().map(|line| line.at).collect(),
-            events: lines.iter().map(|line| line.events.as_deref()).collect(),
-            head: lines.iter().map(|line| line.head.as_deref()).collect(),
-        }
-    }
-
-    fn columns<'b>(&'b self, bodies: &'b Vec<Option<&'b [u8]>>) -> Columns<'b> {
-        vec![
-            (&self.id, Type::UUID_ARRAY),
-            (&self.seq, Type::INT4_ARRAY),
-            (&self.at, Type::INT8_ARRAY),
-            (&self.events, Type::TEXT_ARRAY),
-            (&self.head, Type::TEXT_ARRAY),
-            (bodies, Type::BYTEA_ARRAY),
-        ]
-    }
-}
-
-const APPEND: &str = "INSERT INTO journal (id, seq, at, events, head, body) \
-    SELECT * FROM unnest($1::uuid[], $2::integer[], $3::bigint[], $4::text[], $5::text[], $6::bytea[])";
-const FORGET_LATE: &str =
-    "UPDATE journal SET events = NULL, head = NULL, body = NULL WHERE id = ANY($1::uuid[]) AND events = $2::text";
+/// Reads parts of journals.
 pub(super) const READ_ALONG: &str = "SELECT j.id, j.seq, j.head, j.body \
     FROM unnest($1::uuid[], $2::integer[]) AS w (id, seq) JOIN journal j ON j.id = w.id AND j.seq = w.seq";
-const REMOVE: &str = "DELETE FROM task WHERE id = ANY($1::uuid[])";
-const REMOVE_JOURNAL: &str = "DELETE FROM journal WHERE id = ANY($1::uuid[])";
-const REMOVE_JOBS: &str = "DELETE FROM job WHERE task = ANY($1::uuid[])";
-const SET_CALLS: &str = "INSERT INTO call (id, team, host, rank, since, node) \
-    SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::smallint[], $5::bigint[], $6::bigint[]) \
-    ON CONFLICT (id) DO UPDATE SET since = EXCLUDED.since, node = EXCLUDED.node";
-const DROP_CALLS: &str = "DELETE FROM call WHERE id = ANY($1::uuid[])";
-const SET_WEBHOOKS: &str = "INSERT INTO outbox (id, at, node) SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[]) \
-    ON CONFLICT (id) DO UPDATE SET at = EXCLUDED.at, node = EXCLUDED.node";
-const DROP_WEBHOOKS: &str = "DELETE FROM outbox WHERE id = ANY($1::uuid[])";
-const SET_POLLS: &str = "INSERT INTO poll (id, at, host, node) \
-    SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[]) \
-    ON CONFLICT (id) DO UPDATE SET at = EXCLUDED.at, node = EXCLUDED.node";
-const DROP_POLLS: &str = "DELETE FROM poll WHERE id = ANY($1::uuid[])";
-const SET_TIMERS: &str =
-    "INSERT INTO timer (at, id) SELECT * FROM unnest($1::bigint[], $2::uuid[]) ON CONFLICT DO NOTHING";
-const ADD_ENDED: &str = "INSERT INTO ended (at, id) SELECT * FROM unnest($1::bigint[], $2::uuid[])";
-const DROP_ENDED: &str = "DELETE FROM ended AS e USING unnest($1::bigint[], $2::uuid[]) AS u (at, id) \
-    WHERE e.at = u.at AND e.id = u.id";
-const ADD_BAD: &str = "INSERT INTO ended_badly (team, status, id) SELECT * FROM unnest($1::bigint[], $2::smallint[], $3::uuid[])";
-const DROP_BAD: &str = "DELETE FROM ended_badly AS e USING unnest($1::bigint[], $2::smallint[], $3::uuid[]) AS u (team, status, id) \
-    WHERE e.team = u.team AND e.status = u.status AND e.id = u.id";
-const COUNT: &str = "INSERT INTO counter (part, team, status, tasks) \
-    SELECT $1::integer, * FROM unnest($2::bigint[], $3::smallint[], $4::bigint[]) \
-    ON CONFLICT (part, team, status) DO UPDATE SET tasks = counter.tasks + EXCLUDED.tasks";
-const STAND_FOR: &str = "INSERT INTO job (team, provider, job, task) \
-    SELECT * FROM unnest($1::bigint[], $2::text[], $3::bytea[], $4::uuid[]) ON CONFLICT DO NOTHING";
-const OUTDATED: &str = "DELETE FROM idempotency AS i USING unnest($1::bigint[], $2::bytea[], $3::uuid[]) AS u (team, key, task) \
-    WHERE i.team = u.team AND i.key = u.key AND i.task = u.task";
-const REMEMBER: &str = "INSERT INTO idempotency (team, key, body, task, at) \
-    SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::uuid[], $5::bigint[])";
-
-/// What is to be written, a table at a time.
-#[derive(Default)]
-struct Plan {
-    part: i32,
-    added: Rows,
-    changed: Rows,
-    removed: Vec<Uuid>,
-    removed_journals: Vec<Uuid>,
-    journal: Vec<Line>,
-    late: Vec<Uuid>,
-    calls: (Vec<Uuid>, Vec<i64>, Vec<i64>, Vec<i16>, Vec<i64>, Vec<Option<i64>>),
-    dropped_calls: Vec<Uuid>,
-    webhooks: (Vec<Uuid>, Vec<i64>, Vec<Option<i64>>),
-    dropped_webhooks: Vec<Uuid>,
-    polls: (Vec<Uuid>, Vec<i64>, Vec<i64>, Vec<Option<i64>>),
-    dropped_polls: Vec<Uuid>,
-    timers: (Vec<i64>, Vec<Uuid>),
-    ended: (Vec<i64>, Vec<Uuid>),
-    dropped_ended: (Vec<i64>, Vec<Uuid>),
-    bad: (Vec<i64>, Vec<i16>, Vec<Uuid>),
-    dropped_bad: (Vec<i64>, Vec<i16>, Vec<Uuid>),
-    changes: BTreeMap<(i64, i16), i64>,
-    counts: (Vec<i64>, Vec<i16>, Vec<i64>),
-    jobs: (Vec<i64>, Vec<String>, Vec<Vec<u8>>, Vec<Uuid>),
-    outdated: (Vec<i64>, Vec<Vec<u8>>, Vec<Uuid>),
-    remembered: (Vec<i64>, Vec<Vec<u8>>, Vec<Vec<u8>>, Vec<Uuid>, Vec<i64>),
-    wanted: (Vec<Uuid>, Vec<i32>),
-}
-
-fn code(row: &Row) -> i16 {
-    i16::try_from(facts::status_code(row.task.status())).unwrap_or_default()
-}
-
-/// Ends that are few enough to be listed apart.
-fn is_bad(row: &Row) -> bool {
-    use crate::task::Status;
-    matches!(row.task.status(), Status::Failed | Status::Timeout | Status::Cancelled)
-}
-
-fn is_called(row: &Row) -> bool {
-    matches!(row.task.state, State::Pending { .. } | State::Processing { .. })
-}
-
-impl Plan {
-    fn task(&mut self, before: Option<&Row>, after: &Row) {
-        let Some(before) = before else {
-            self.added.push(after);
-            return self.count(after, 1);
-        };
-        let same = before.task == after.task && before.head == after.head && before.delivery == after.delivery;
-        if same {
-            return;
-        }
-        self.changed.push(after);
-        if before.task.status() == after.task.status() {
-            return;
-        }
-        self.count(before, -1);
-        self.count(after, 1);
-        if let Some(at) = after.task.completed_at().filter(|_| before.task.completed_at().is_none()) {
-            self.ended.0.push(at.0);
-            self.ended.1.push(after.task.id.0);
-            if is_bad(after) {
-                self.bad.0.push(after.task.team.0);
-                self.bad.1.push(code(after));
-                self.bad.2.push(after.task.id.0);
-            }
-        }
-    }
-
-    fn call(&mut self, before: Option<&Row>, after: &Row, callers: &HashMap<TaskId, i64>, effects: &mut Effects) {
-        let task = &after.task;
-        let state = before.map(|row| row.task.state);
-        if state == Some(task.state) {
-            return;
-        }
-        if !is_called(after) {
-            if before.is_some_and(is_called) {
-                self.dropped_calls.push(task.id.0);
-            }
-            return;
-        }
-        let since = match task.state {
-            State::Pending { since } => since,
-            _ => task.started_at.unwrap_or(task.created_at),
-        };
-        let node = callers.get(&task.id).copied().filter(|_| matches!(task.state, State::Processing { .. }));
-        effects.ready |= node.is_none();
-        self.calls.0.push(task.id.0);
-        self.calls.1.push(task.team.0);
-        self.calls.2.push(after.host.0);
-        self.calls.3.push(-i16::from(task.priority));
-        self.calls.4.push(since.0);
-        self.calls.5.push(node);
-    }
-
-    fn webhook(
-        &mut self,
-        before: Option<&Row>,
-        after: &Row,
-        deliverers: &BTreeMap<TaskId, Option<i64>>,
-        effects: &mut Effects,
-    ) {
-        let planned = |row: &Row| row.delivery.and_then(|delivery| delivery.next_attempt_at);
-        let id = after.task.id;
-        let claim = deliverers.get(&id);
-        match (before.and_then(planned), planned(after)) {
-            (None, None) => {}
-            (Some(_), None) => self.dropped_webhooks.push(id.0),
-            (was, Some(at)) if was != Some(at) || claim.is_some() => {
-                let node = claim.copied().flatten();
-                effects.deliver |= node.is_none();
-                self.webhooks.0.push(id.0);
-                self.webhooks.1.push(at.0);
-                self.webhooks.2.push(node);
-            }
-            _ => {}
-        }
-    }
-
-    fn poll(
-        &mut self,
-        before: Option<&Row>,
-        after: &Row,
-        pollers: &BTreeMap<TaskId, Option<i64>>,
-        effects: &mut Effects,
-    ) {
-        let id = after.task.id;
-        let claim = pollers.get(&id);
-        match (before.and_then(|row| row.task.polling.next_at), after.task.polling.next_at) {
-            (None, None) => {}
-            (Some(_), None) => self.dropped_polls.push(id.0),
-            (was, Some(at)) if was != Some(at) || claim.is_some() => {
-                let node = claim.copied().flatten();
-                if node.is_none() {
-                    earlier(&mut effects.poll, at);
-                }
-                self.polls.0.push(id.0);
-                self.polls.1.push(at.0);
-                self.polls.2.push(after.host.0);
-                self.polls.3.push(node);
-            }
-            _ => {}
-        }
-    }
-
-    fn remove(&mut self, before: &Row, kept_journals: &BTreeSet<TaskId>) {
-        let id = before.task.id;
-        self.removed.push(id.0);
-        if !kept_journals.contains(&id) {
-            self.removed_journals.push(id.0);
-        }
-        self.count(before, -1);
-        if before.delivery.is_some_and(|delivery| delivery.next_attempt_at.is_some()) {
-            self.dropped_webhooks.push(id.0);
-        }
-        if let Some(at) = before.task.completed_at() {
-            self.dropped_ended.0.push(at.0);
-            self.dropped_ended.1.push(id.0);
-        }
-        if is_bad(before) {
-            self.dropped_bad.0.push(before.task.team.0);
-            self.dropped_bad.1.push(code(before));
-            self.dropped_bad.2.push(id.0);
-        }
-    }
-
-    fn count(&mut self, row: &Row, change: i64) {
-        *self.changes.entry((row.task.team.0, code(row))).or_default() += change;
-    }
-
-    fn close_counts(&mut self) {
-        for ((team, status), change) in std::mem::take(&mut self.changes) {
-            if change != 0 {
-                self.counts.0.push(team);
-                self.counts.1.push(status);
-                self.counts.2.push(change);
-            }
-        }
-    }
-
-    fn count_columns(&self) -> Columns<'_> {
-        vec![
-            (&self.part, Type::INT4),
-            (&self.counts.0, Type::INT8_ARRAY),
-            (&self.counts.1, Type::INT2_ARRAY),
-            (&self.counts.2, Type::INT8_ARRAY),
-        ]
-    }
-
-    /// The statements that have something to do. What is removed goes before what is added.
-    fn statements(&self) -> Vec<(&'static str, Columns<'_>)> {
-        let mut statements: Vec<(&'static str, Columns<'_>)> = Vec::new();
-        let by_id = [
-            (REMOVE, &self.removed),
-            (REMOVE_JOURNAL, &self.removed_journals),
-            (REMOVE_JOBS, &self.removed),
-            (DROP_CALLS, &self.dropped_calls),
-            (DROP_WEBHOOKS, &self.dropped_webhooks),
-            (DROP_POLLS, &self.dropped_polls),
-        ];
-        for (sql, ids) in by_id {
-            if !ids.is_empty() {
-                statements.push((sql, vec![(ids, Type::UUID_ARRAY)]));
-            }
-        }
-        if !self.late.is_empty() {
-            statements.push((FORGET_LATE, vec![(&self.late, Type::UUID_ARRAY), (&*LATE, Type::TEXT)]));
-        }
-        for (sql, (at, id)) in [(DROP_ENDED, &self.dropped_ended), (ADD_ENDED, &self.ended), (SET_TIMERS, &self.timers)] {
-            if !id.is_empty() {
-                statements.push((sql, vec![(at, Type::INT8_ARRAY), (id, Type::UUID_ARRAY)]));
-            }
-        }
-        for (sql, (team, status, id)) in [(DROP_BAD, &self.dropped_bad), (ADD_BAD, &self.bad)] {
-            if !id.is_empty() {
-                let columns: Columns<'_> =
-                    vec![(team, Type::INT8_ARRAY), (status, Type::INT2_ARRAY), (id, Type::UUID_ARRAY)];
-                statements.push((sql, columns));
-            }
-        }
-        if !self.added.is_empty() {
-            statements.push((row::INSERT, self.added.to_insert()));
-        }
-        if !self.changed.is_empty() {
-            statements.push((row::UPDATE, self.changed.to_update()));
-        }
-        self.queues(&mut statements);
-        self.names(&mut statements);
-        statements
-    }
-
-    fn queues<'a>(&'a self, statements: &mut Vec<(&'static str, Columns<'a>)>) {
-        let (id, team, host, rank, since, node) = &self.calls;
-        if !id.is_empty() {
-            statements.push((
-                SET_CALLS,
-                vec![
-                    (id, Type::UUID_ARRAY),
-                    (team, Type::INT8_ARRAY),
-                    (host, Type::INT8_ARRAY),
-                    (rank, Type::INT2_ARRAY),
-                    (since, Type::INT8_ARRAY),
-                    (node, Type::INT8_ARRAY),
-                ],
-            ));
-        }
-        let (id, at, node) = &self.webhooks;
-        if !id.is_empty() {
-            statements.push((
-                SET_WEBHOOKS,
-                vec![(id, Type::UUID_ARRAY), (at, Type::INT8_ARRAY), (node, Type::INT8_ARRAY)],
-            ));
-        }
-        let (id, at, host, node) = &self.polls;
-        if !id.is_empty() {
-            statements.push((
-                SET_POLLS,
-                vec![
-                    (id, Type::UUID_ARRAY),
-                    (at, Type::INT8_ARRAY),
-                    (host, Type::INT8_ARRAY),
-                    (node, Type::INT8_ARRAY),
-                ],
-            ));
-        }
-    }
-
-    fn names<'a>(&'a self, statements: &mut Vec<(&'static str, Columns<'a>)>) {
-        let (team, provider, job, task) = &self.jobs;
-        if !team.is_empty() {
-            statements.push((
-                STAND_FOR,
-                vec![
-                    (team, Type::INT8_ARRAY),
-                    (provider, Type::TEXT_ARRAY),
-                    (job, Type::BYTEA_ARRAY),
-                    (task, Type::UUID_ARRAY),
-                ],
-            ));
-        }
-        let (team, key, task) = &self.outdated;
-        if !team.is_empty() {
-            statements.push((
-                OUTDATED,
-                vec![(team, Type::INT8_ARRAY), (key, Type::BYTEA_ARRAY), (task, Type::UUID_ARRAY)],
-            ));
-        }
-        let (team, key, body, task, at) = &self.remembered;
-        if !team.is_empty() {
-            statements.push((
-                REMEMBER,
-                vec![
-                    (team, Type::INT8_ARRAY),
-                    (key, Type::BYTEA_ARRAY),
-                    (body, Type::BYTEA_ARRAY),
-                    (task, Type::UUID_ARRAY),
-                    (at, Type::INT8_ARRAY),
-                ],
-            ));
-        }
-    }
-}
-
-/// How the journal says that a late callback came.
-static LATE: std::sync::LazyLock<String> =
-    std::sync::LazyLock::new(|| encoding::write_entries(&[Entry::CallbackLate]));
 
 /// Locks tasks, always in the order of their ids, so that no two transactions wait for each other.
 pub(super) async fn lock(client: &Client, ids: &[Uuid]) -> Result<Vec<SqlRow>, tokio_postgres::Error> {

@@ -50,7 +50,8 @@ impl Browse for Postgres {
     }
 
     async fn depth(&self, team: TeamId) -> Result<Counts, StoreError> {
-        let sql = "SELECT status, sum(tasks)::bigint FROM counter WHERE team = $1 GROUP BY status HAVING sum(tasks) > 0";
+        let sql =
+            "SELECT status, sum(tasks)::bigint FROM counter WHERE team = $1 GROUP BY status HAVING sum(tasks) > 0";
         let rows = self.ask(sql, vec![(&team.0, Type::INT8)]).await?;
         Ok(rows.iter().map(|row| read_count(row, 0)).collect())
     }
@@ -185,11 +186,7 @@ async fn longest_due(session: &Session, team: TeamId, steps: usize) -> Result<Op
     Ok(summaries(session, &rows).await?.pop())
 }
 
-async fn longest_waiting(
-    session: &Session,
-    team: TeamId,
-    steps: usize,
-) -> Result<(Option<Summary>, bool), StoreError> {
+async fn longest_waiting(session: &Session, team: TeamId, steps: usize) -> Result<(Option<Summary>, bool), StoreError> {
     let (rows, all) = front_of(session, "timer", steps).await?;
     let waiting = |row: &Row| waiting_since(&row.task).map(|since| (since, row.task.id));
     let longest = rows.into_iter().filter(|row| row.task.team == team && waiting(row).is_some()).min_by_key(waiting);

@@ -115,7 +115,8 @@ impl Postgres {
         let mut batch = Batch::default();
         batch.hold(&batch::lock_free(&session.link().client, &ids).await.map_err(failed)?)?;
         // What somebody else holds is fired next time. A timer whose task is gone is dropped, as is one whose task moved on.
-        let there = session.query("SELECT id FROM task WHERE id = ANY($1::uuid[])", vec![(&ids, Type::UUID_ARRAY)]).await?;
+        let there =
+            session.query("SELECT id FROM task WHERE id = ANY($1::uuid[])", vec![(&ids, Type::UUID_ARRAY)]).await?;
         let there: std::collections::HashSet<Uuid> = there.iter().map(|row| row.get(0)).collect();
         let (mut ats, mut fired) = (Vec::new(), Vec::new());
         for (at, id) in due.into_iter().filter(|(_, id)| !there.contains(id) || batch.has(TaskId(*id))) {
@@ -133,7 +134,11 @@ impl Postgres {
         Ok(fired.len())
     }
 
-    pub(super) async fn claim_webhooks(&self, limit: usize, now: Timestamp) -> Result<Vec<ClaimedDelivery>, StoreError> {
+    pub(super) async fn claim_webhooks(
+        &self,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<ClaimedDelivery>, StoreError> {
         if limit == 0 {
             return Ok(Vec::new());
         }
@@ -183,7 +188,8 @@ impl Postgres {
             if claimed.len() >= capacity.slots {
                 break;
             }
-            if let Some(row) = batch.row(TaskId(id)).ok().filter(|row| row.task.polling.next_at == Some(Timestamp(at))).cloned()
+            if let Some(row) =
+                batch.row(TaskId(id)).ok().filter(|row| row.task.polling.next_at == Some(Timestamp(at))).cloned()
                 && claim_poll(&mut batch, row, &mut capacity, self.shared.me.id(), now)
             {
                 claimed.push(TaskId(id));
@@ -202,7 +208,12 @@ impl Postgres {
         Ok(claimed)
     }
 
-    pub(super) async fn remove_old(&self, before: Timestamp, limit: usize, now: Timestamp) -> Result<usize, StoreError> {
+    pub(super) async fn remove_old(
+        &self,
+        before: Timestamp,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<usize, StoreError> {
         let session = Session::begin(&self.pool).await?;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         // A webhook that is still to be delivered keeps its task.

@@ -55,7 +55,10 @@ impl Connector {
         // A server that does not take writes is of no use, whatever else it may be good for.
         config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         config.connect_timeout(CONNECT).tcp_user_timeout(UNACKNOWLEDGED);
-        config.keepalives_idle(Duration::from_secs(10)).keepalives_interval(Duration::from_secs(5)).keepalives_retries(3);
+        config
+            .keepalives_idle(Duration::from_secs(10))
+            .keepalives_interval(Duration::from_secs(5))
+            .keepalives_retries(3);
         if config.get_application_name().is_none() {
             config.application_name("asyncqueue");
         }
@@ -97,4 +100,3 @@ impl managed::Manager for Connector {
         Ok(())
     }
 }
-

@@ -47,8 +47,9 @@ impl Postgres {
         address: Uuid,
         key_number: u32,
     ) -> Result<Endpoint, StoreError> {
-        let sql =
-            format!("UPDATE endpoint SET address = $3, key_number = $4 WHERE uid = $1 AND team = $2 RETURNING {COLUMNS}");
+        let sql = format!(
+            "UPDATE endpoint SET address = $3, key_number = $4 WHERE uid = $1 AND team = $2 RETURNING {COLUMNS}"
+        );
         let key_number = i64::from(key_number);
         let columns: super::batch::Columns<'_> =
             vec![(&uid, Type::UUID), (&team.0, Type::INT8), (&address, Type::UUID), (&key_number, Type::INT8)];

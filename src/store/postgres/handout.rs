@@ -8,9 +8,7 @@ use std::time::Duration;
 use super::batch::{Batch, Bodies};
 use super::in_hand::Hands;
 use super::row::Row;
-use crate::store::{
-    Capacity, Claimed, ClaimedDelivery, DeliveryTaker, HostId, StoreError, TaskRecord, TaskTaker,
-};
+use crate::store::{Capacity, Claimed, ClaimedDelivery, DeliveryTaker, HostId, StoreError, TaskRecord, TaskTaker};
 use crate::task::{self, Event, State, TaskId};
 
 /// Who takes work on in this node, and what transactions under way have promised them.
@@ -77,7 +75,8 @@ impl HandOut {
         promise: &mut Promise,
     ) {
         let Some(taker) = desks.tasks.as_ref().and_then(Weak::upgrade) else { return };
-        let due: Vec<Row> = batch.moved().filter(|row| is_pending(row) && batch.requests.contains_key(&row.task.id)).cloned().collect();
+        let due: Vec<Row> =
+            batch.moved().filter(|row| is_pending(row) && batch.requests.contains_key(&row.task.id)).cloned().collect();
         if due.is_empty() {
             return;
         }
@@ -86,7 +85,8 @@ impl HandOut {
         let mut given = Vec::new();
         for row in due {
             let (id, host) = (row.task.id, row.host);
-            let busy = in_flight.get(&host).copied().unwrap_or_default() + desks.promised_calls.get(&host).copied().unwrap_or_default();
+            let busy = in_flight.get(&host).copied().unwrap_or_default()
+                + desks.promised_calls.get(&host).copied().unwrap_or_default();
             let claimed = Event::Claimed { lease_until: batch.now.plus(desks.lease) };
             if free == 0 || busy >= per_host {
                 // What waits now is older than what comes.
@@ -132,13 +132,7 @@ impl HandOut {
     }
 
     /// The transaction is on disk: hands over what was promised.
-    pub fn keep(
-        &self,
-        promise: Promise,
-        batch: &mut Batch,
-        bodies: &Bodies,
-        hands: &Hands,
-    ) -> Result<(), StoreError> {
+    pub fn keep(&self, promise: Promise, batch: &mut Batch, bodies: &Bodies, hands: &Hands) -> Result<(), StoreError> {
         let mut outcome = Ok(());
         if let Some((taker, ids)) = &promise.tasks {
             hands.calls.take(ids.iter().copied());
@@ -216,4 +210,3 @@ pub(super) fn record(row: &Row, bodies: &Bodies) -> Result<TaskRecord, StoreErro
 fn missing(id: TaskId, seq: i32) -> StoreError {
     StoreError::Unavailable(format!("part {seq} of the journal of task {id} is missing"))
 }
-

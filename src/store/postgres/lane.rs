@@ -273,12 +273,8 @@ async fn load(link: &Link, batch: &mut Batch, acts: &[Act]) -> Result<(), StoreE
     batch.hold(&rows.map_err(failed)?)?;
     for row in known.map_err(failed)? {
         let place = (TeamId(row.get(0)), hash(row.get(1)));
-        let known = Known {
-            body: hash(row.get(2)),
-            task: TaskId(row.get(3)),
-            at: Timestamp(row.get(4)),
-            is_there: row.get(5),
-        };
+        let known =
+            Known { body: hash(row.get(2)), task: TaskId(row.get(3)), at: Timestamp(row.get(4)), is_there: row.get(5) };
         batch.known.insert(place, known);
     }
     batch.under_way = under_way.map_err(failed)?.iter().map(|row| TaskId(row.get(0))).collect();

@@ -11,6 +11,7 @@ mod in_hand;
 mod lane;
 mod node;
 mod people;
+mod plan;
 mod queries;
 mod row;
 mod schema;

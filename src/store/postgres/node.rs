@@ -100,7 +100,8 @@ impl Postgres {
             "UPDATE node SET seen_at = {NOW_MS}, alive_until = {NOW_MS} + $2, calls = $3 \
              WHERE id = $1 AND alive_until > {NOW_MS}"
         );
-        let known = session.execute(&sql, vec![(&me, Type::INT8), (&lease, Type::INT8), (&calls, Type::INT4)]).await? == 1;
+        let known =
+            session.execute(&sql, vec![(&me, Type::INT8), (&lease, Type::INT8), (&calls, Type::INT4)]).await? == 1;
         if !known {
             let id = new_id()?;
             let sql = format!(

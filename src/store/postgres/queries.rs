@@ -3,11 +3,11 @@
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
+use super::Postgres;
 use super::batch::{Bodies, Columns, Kept, READ_ALONG};
 use super::handout::record;
 use super::row::{self, Row};
 use super::session::Session;
-use super::Postgres;
 use crate::store::{Counts, EventRecord, ListQuery, Page, StoreError, TaskRecord, encoding, facts};
 use crate::task::{Entry, Payload, Status, Task, TaskId, Timestamp};
 
@@ -131,13 +131,15 @@ async fn weights(session: &Session, rows: &[Row]) -> Result<std::collections::Ha
     let sql = "SELECT t.id, coalesce(sum(octet_length(j.body)), 0)::bigint FROM task t \
         JOIN journal j ON j.id = t.id AND j.seq IN (0, t.result, t.progress) WHERE t.id = ANY($1::uuid[]) GROUP BY t.id";
     let found = session.query(sql, vec![(&ids, Type::UUID_ARRAY)]).await?;
-    let weight = |row: &tokio_postgres::Row| (TaskId(row.get(0)), u64::try_from(row.get::<_, i64>(1)).unwrap_or_default());
+    let weight =
+        |row: &tokio_postgres::Row| (TaskId(row.get(0)), u64::try_from(row.get::<_, i64>(1)).unwrap_or_default());
     Ok(found.iter().map(weight).collect())
 }
 
 async fn total(session: &Session, query: ListQuery) -> Result<u64, StoreError> {
     let status = query.status.map(|status| i16::try_from(facts::status_code(status)).unwrap_or_default());
-    let sql = "SELECT coalesce(sum(tasks), 0)::bigint FROM counter WHERE team = $1 AND ($2::smallint IS NULL OR status = $2)";
+    let sql =
+        "SELECT coalesce(sum(tasks), 0)::bigint FROM counter WHERE team = $1 AND ($2::smallint IS NULL OR status = $2)";
     let row = session.query_one(sql, vec![(&query.team.0, Type::INT8), (&status, Type::INT2)]).await?;
     Ok(row.map_or(0, |row| u64::try_from(row.get::<_, i64>(0)).unwrap_or_default()))
 }

@@ -9,7 +9,8 @@ use super::{Postgres, failed};
 use crate::store::{ApiKey, NewTeam, Seal, StoreError, Team};
 use crate::task::{TeamId, Timestamp};
 
-pub(super) const TEAM: &str = "SELECT id, uid, name, created_at, rate_limit, secret, old_secret, old_secret_until FROM team";
+pub(super) const TEAM: &str =
+    "SELECT id, uid, name, created_at, rate_limit, secret, old_secret, old_secret_until FROM team";
 pub(super) const KEY: &str = "SELECT uid, team, name, prefix, hash, created_at, revoked_at FROM api_key";
 
 pub(super) fn read_team(row: &SqlRow) -> Team {
@@ -43,7 +44,12 @@ pub(super) fn read_key(row: &SqlRow) -> ApiKey {
 }
 
 /// Makes a team within a transaction.
-pub(super) async fn create_team(session: &Session, new: &NewTeam, seal: &Seal, now: Timestamp) -> Result<Team, StoreError> {
+pub(super) async fn create_team(
+    session: &Session,
+    new: &NewTeam,
+    seal: &Seal,
+    now: Timestamp,
+) -> Result<Team, StoreError> {
     let limit = new.rate_limit.map(i64::from);
     let sql = "INSERT INTO team (uid, name, created_at, rate_limit, secret) VALUES ($1, $2, $3, $4, '') \
         ON CONFLICT (name) DO NOTHING RETURNING id";
@@ -52,7 +58,9 @@ pub(super) async fn create_team(session: &Session, new: &NewTeam, seal: &Seal, n
     let Some(row) = session.query_one(sql, columns).await? else { return Err(StoreError::Taken) };
     let id = TeamId(row.get(0));
     let sealed = seal(id);
-    session.execute("UPDATE team SET secret = $2 WHERE id = $1", vec![(&id.0, Type::INT8), (&sealed, Type::BYTEA)]).await?;
+    session
+        .execute("UPDATE team SET secret = $2 WHERE id = $1", vec![(&id.0, Type::INT8), (&sealed, Type::BYTEA)])
+        .await?;
     team(session, id).await
 }
 
@@ -61,9 +69,15 @@ pub(super) async fn team(session: &Session, id: TeamId) -> Result<Team, StoreErr
     row.as_ref().map(read_team).ok_or(StoreError::NotFound)
 }
 
-pub(super) async fn rotate_secret(session: &Session, id: TeamId, sealed: &[u8], old_until: Timestamp) -> Result<(), StoreError> {
+pub(super) async fn rotate_secret(
+    session: &Session,
+    id: TeamId,
+    sealed: &[u8],
+    old_until: Timestamp,
+) -> Result<(), StoreError> {
     let sql = "UPDATE team SET old_secret = secret, old_secret_until = $3, secret = $2 WHERE id = $1";
-    let columns: super::batch::Columns<'_> = vec![(&id.0, Type::INT8), (&sealed, Type::BYTEA), (&old_until.0, Type::INT8)];
+    let columns: super::batch::Columns<'_> =
+        vec![(&id.0, Type::INT8), (&sealed, Type::BYTEA), (&old_until.0, Type::INT8)];
     session.execute(sql, columns).await.map(drop)
 }
 
@@ -122,7 +136,8 @@ impl Postgres {
     }
 
     pub(super) async fn write_meta(&self, name: &str, value: &[u8]) -> Result<(), StoreError> {
-        let sql = "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = EXCLUDED.value";
+        let sql =
+            "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = EXCLUDED.value";
         self.ask(sql, vec![(&name, Type::TEXT), (&value, Type::BYTEA)]).await.map(drop)
     }
 

@@ -36,7 +36,7 @@ mod tests {
     #[test]
     fn whoever_was_served_goes_to_the_end() {
         let mut turn = Turn::default();
-        let queues: BTreeMap<TeamId, ()> = [1, 2, 3].map(|team| (TeamId(team), ())).into();
+        let queues: BTreeMap<TeamId, u8> = [1, 2, 3].map(|team| (TeamId(team), 0)).into();
         turn.update(queues.keys().copied());
         let mut served = Vec::new();
         for _ in 0..4 {

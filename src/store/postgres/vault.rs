@@ -44,7 +44,11 @@ impl Postgres {
         row.as_ref().map(read).ok_or(StoreError::NotFound)
     }
 
-    pub(super) async fn tokens_sealed_otherwise(&self, key_number: u32, limit: usize) -> Result<Vec<Token>, StoreError> {
+    pub(super) async fn tokens_sealed_otherwise(
+        &self,
+        key_number: u32,
+        limit: usize,
+    ) -> Result<Vec<Token>, StoreError> {
         let number = key_number.to_be_bytes();
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let sql = format!(

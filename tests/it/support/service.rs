@@ -22,6 +22,9 @@ use super::{Answer, Connection, PATIENCE};
 /// The key of team `default`.
 pub const KEY: &str = "async_integration-tests-0123456789abcdef";
 
+/// What nodes share that share a store.
+const SECRET_KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+
 /// What the service proves to an OpenID provider who it is with.
 pub const OIDC_SECRET: &str = "client secret: of + queue/";
 
@@ -146,13 +149,7 @@ impl Service {
         resolver: Arc<dyn Resolver>,
         detours: Detours,
     ) -> Self {
-        let surroundings = Surroundings {
-            clock: clock.clone(),
-            resolver,
-            tls: None,
-            detours,
-            fatal: Arc::new(|why| panic!("the store failed: {why}")),
-        };
+        let surroundings = surroundings(clock.clone(), resolver, detours);
         let app = App::start(&config(&folder, flags), surroundings).await.unwrap();
         Self { address: app.address, clock, folder, app }
     }
@@ -185,8 +182,22 @@ impl Service {
         self.folder.0.join("store.db")
     }
 
-    /// Does an operator's act through the private socket.
+    /// The name of the database that its store is, if it is one that nodes share.
+    pub fn shared_database(&self) -> Option<String> {
+        let url = database(&self.folder);
+        is_shared().then(|| url.rsplit('/').next().unwrap_or_default().to_owned())
+    }
+
+    /// Does an operator's act: through the private socket, or on the store that the service shares.
     pub async fn act(&self, act: Act) -> Outcome {
+        if is_shared() {
+            let surroundings = surroundings(self.clock.clone(), Arc::new(Names::default()), Detours::default());
+            let opened = asyncqueue::app::open(&config(&self.folder, &[]), &surroundings, None).await.unwrap();
+            let outcome = opened.admin.perform(act).await;
+            // What a node believes of keys and teams, it believes for less than a second.
+            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            return outcome;
+        }
         socket::ask(&socket::path_for(&self.database()), &act).await.unwrap()
     }
 
@@ -267,6 +278,29 @@ impl Service {
     }
 }
 
+fn surroundings(clock: Arc<TestClock>, resolver: Arc<dyn Resolver>, detours: Detours) -> Surroundings {
+    let fatal = Arc::new(|why: &str| panic!("the store failed: {why}"));
+    Surroundings { clock, resolver, tls: None, detours, fatal }
+}
+
+/// Whether the tests run on the store that nodes share.
+pub fn is_shared() -> bool {
+    std::env::var("AQ_TEST_DATABASE").is_ok_and(|value| value == "postgres")
+}
+
+/// Where the tasks of a service with this folder are kept.
+fn database(folder: &Folder) -> String {
+    if !is_shared() {
+        return format!("sqlite:{}", folder.0.join("store.db").display());
+    }
+    let known = folder.0.join("database");
+    std::fs::read_to_string(&known).unwrap_or_else(|_| {
+        let url = crate::postgres::shared().database();
+        std::fs::write(&known, &url).unwrap();
+        url
+    })
+}
+
 /// A port that nobody listens on.
 pub fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
@@ -282,7 +316,7 @@ pub async fn team_key(service: &Service, team: &str) -> (String, String) {
 
 /// The configuration that these flags make; a later flag wins over an earlier one.
 fn config(folder: &Folder, flags: &[&str]) -> Config {
-    let database = format!("sqlite:{}", folder.0.join("store.db").display());
+    let database = database(folder);
     let mut all = vec!["it", "--database", &database];
     let defaults = [
         ("--listen", "127.0.0.1:0"),
@@ -296,10 +330,12 @@ fn config(folder: &Folder, flags: &[&str]) -> Config {
     }
     all.extend(flags);
     let matches = clap::Command::new("it").args(args()).try_get_matches_from(all).unwrap();
+    let secret_key = ("ASYNCQUEUE_SECRET_KEY".to_owned(), SECRET_KEY.to_owned());
     let environment = [
         ("ASYNCQUEUE_BOOTSTRAP_KEY".to_owned(), KEY.to_owned()),
         ("ASYNCQUEUE_OIDC_CLIENT_SECRET".to_owned(), OIDC_SECRET.to_owned()),
     ];
+    let environment = environment.into_iter().chain(is_shared().then_some(secret_key));
     let host = Host { read_file: &|path| std::fs::read_to_string(path), data_folder: None, check_target: &|_| Ok(()) };
     Config::load(FlagValues::from_matches(&matches), environment, &host).unwrap()
 }

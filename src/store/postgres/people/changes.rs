@@ -172,13 +172,7 @@ async fn end_sessions(link: &Link, account: Uuid, but: Option<Uuid>) -> Result<(
     link.execute(sql, vec![(&account, Type::UUID), (&but, Type::UUID)]).await.map(drop)
 }
 
-async fn add_member(
-    link: &Link,
-    team: TeamId,
-    account: Uuid,
-    role: Role,
-    now: Timestamp,
-) -> Result<(), StoreError> {
+async fn add_member(link: &Link, team: TeamId, account: Uuid, role: Role, now: Timestamp) -> Result<(), StoreError> {
     let there = "SELECT 1 FROM team, account WHERE team.id = $1 AND account.uid = $2";
     if !exists(link, there, vec![(&team.0, Type::INT8), (&account, Type::UUID)]).await? {
         return Err(StoreError::NotFound);
@@ -252,8 +246,7 @@ pub(super) async fn tidy(
 ) -> Result<usize, StoreError> {
     let sql = "DELETE FROM session WHERE seen_at < $1 OR expires_at <= $2";
     let sessions = link.execute(sql, vec![(&unused_since.0, Type::INT8), (&now.0, Type::INT8)]).await?;
-    let invitations =
-        link.execute("DELETE FROM invitation WHERE expires_at <= $1", vec![(&now.0, Type::INT8)]).await?;
+    let invitations = link.execute("DELETE FROM invitation WHERE expires_at <= $1", vec![(&now.0, Type::INT8)]).await?;
     // Lines are written in the order of time, so the old ones are the first.
     let sql = "DELETE FROM audit WHERE number IN (SELECT number FROM audit ORDER BY number LIMIT 1000) AND at < $1";
     let lines = link.execute(sql, vec![(&lines_before.0, Type::INT8)]).await?;

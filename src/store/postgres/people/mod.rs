@@ -8,10 +8,10 @@ use async_trait::async_trait;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-use super::session::Session as Link;
-use super::teams::{KEY, TEAM, read_key, read_team};
 use super::Postgres;
 use super::batch::Columns;
+use super::session::Session as Link;
+use super::teams::{KEY, TEAM, read_key, read_team};
 use crate::store::{
     Account, ApiKey, AuditQuery, Change, Directory, Identity, Invitation, Line, Member, Presence, Session, StoreError,
     Team,

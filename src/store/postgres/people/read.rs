@@ -53,11 +53,8 @@ pub(super) async fn presence(link: &Link, session: Session) -> Result<Presence, 
 pub(super) async fn members(link: &Link, team: TeamId) -> Result<Vec<Member>, StoreError> {
     let sql = "SELECT a.uid, a.email, a.name, a.password, a.created_at, m.role, m.since \
         FROM membership m JOIN account a ON a.uid = m.account WHERE m.team = $1 ORDER BY m.number";
-    let read = |row: &SqlRow| Member {
-        account: read_account(row),
-        role: role(row.get(5)),
-        since: Timestamp(row.get(6)),
-    };
+    let read =
+        |row: &SqlRow| Member { account: read_account(row), role: role(row.get(5)), since: Timestamp(row.get(6)) };
     Ok(link.query(sql, vec![(&team.0, Type::INT8)]).await?.iter().map(read).collect())
 }
 
