@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -21,9 +20,6 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
 /// Deadlines that were missed while the service was down wait this long, so that providers' retries win.
 const MISSED_GRACE: Duration = Duration::from_secs(60);
-
-/// A store that was away for so long was away for providers too.
-const OUTAGE: Duration = Duration::from_secs(3);
 
 /// Tasks removed in one transaction, and the pause after it, so that writers are not held up.
 const PURGE_BATCH: usize = 100;
@@ -81,18 +77,16 @@ pub struct Timers {
 impl Timers {
     /// Works until `stop`.
     pub async fn run(self, stop: CancellationToken) {
-        // Since when the store has been away.
-        let mut away = None;
+        let mut away = false;
         loop {
             let sleep = self.sleep_until_due();
             if stop.run_until_cancelled(sleep).await.is_none() {
                 return;
             }
-            let since = away.unwrap_or_else(Instant::now);
-            match self.tick_after(since.elapsed()).await {
-                Ok(()) => away = None,
+            match self.tick_after(away).await {
+                Ok(()) => away = false,
                 Err(error) => {
-                    away = Some(since);
+                    away = true;
                     warn!(%error, "Timers could not run; trying again");
                     tokio::time::sleep(LONGEST_SLEEP).await;
                 }
@@ -101,8 +95,8 @@ impl Timers {
     }
 
     /// Fires what is due. Deadlines that were missed while the store was away are put off, like those at the start.
-    async fn tick_after(&self, outage: Duration) -> Result<(), StoreError> {
-        if outage >= OUTAGE {
+    async fn tick_after(&self, outage: bool) -> Result<(), StoreError> {
+        if outage {
             self.put_off_missed().await?;
         }
         self.tick(self.clock.now()).await

@@ -2,6 +2,7 @@
 
 mod heart;
 mod hub;
+pub mod moving;
 mod nodes;
 mod pages;
 pub mod process;

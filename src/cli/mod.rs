@@ -4,6 +4,7 @@ mod admin;
 mod client;
 mod dev;
 mod generate;
+mod nodes;
 mod serve;
 
 use std::process::ExitCode;
@@ -64,6 +65,7 @@ async fn operate(matches: &ArgMatches) -> Result<(), String> {
             println!("{}", load(FlagValues::from_matches(flags))?.describe());
             Ok(())
         }
+        Some((name, flags)) if nodes::has(name) => nodes::run(name, flags).await,
         Some((name, flags)) => admin::run(name, flags).await,
         None => Err("a command is needed; see --help".to_owned()),
     }
@@ -86,6 +88,7 @@ pub fn command() -> Command {
         )
         .subcommand(Command::new("check-config").about("Check the configuration and show it").args(config::args()))
         .subcommands(admin::commands())
+        .subcommands(nodes::commands())
         .subcommands(generate::commands());
     client::augment(operators)
 }

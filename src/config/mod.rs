@@ -49,6 +49,11 @@ impl<'a> Host<'a> {
     }
 }
 
+/// Reads where a database is, as the setting of that name does.
+pub fn database(text: &str) -> Result<Database, String> {
+    parse::database(text.trim())
+}
+
 /// This process's `ASYNCQUEUE_*` variables. What is not UTF-8 comes with replacement characters, which
 /// [`Config::load`] refuses by name.
 pub fn environment() -> impl Iterator<Item = (String, String)> {

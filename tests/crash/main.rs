@@ -10,8 +10,11 @@ mod harness;
 #[path = "../support/hostile_targets.rs"]
 mod hostile_targets;
 mod ledger;
+#[path = "../support/postgres.rs"]
+mod postgres;
 
 mod large_pages;
+mod nodes;
 mod operation_backup;
 mod operation_commands;
 mod operation_config;

@@ -62,7 +62,7 @@ impl FakeClock {
 }
 
 /// Where Debian and its kin put libfaketime.
-fn library() -> PathBuf {
+pub fn library() -> PathBuf {
     let roots = ["/usr/lib", "/usr/local/lib", "/usr/lib64"].map(PathBuf::from);
     let folders = roots.iter().flat_map(|root| {
         let inner = std::fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path());

@@ -13,7 +13,7 @@ use super::plan::{APPEND, COUNT, JournalColumns, Line, Plan};
 use super::row::{self, Row};
 use super::{failed, unconfirmed};
 use crate::store::encoding::{self, Written};
-use crate::store::{Effects, Ended, Idempotency, StoreError};
+use crate::store::{Effects, Ended, Idempotency, StoreError, transfer};
 use crate::task::{Delivery, Entry, Job, Keep, Payload, Request, Step, Task, TaskId, TeamId, Timestamp};
 
 /// Values for a statement, each with its type: so a statement needs no preparing, and works behind any pooler.
@@ -143,6 +143,17 @@ impl Batch {
         self.tasks.insert(id, Held { before: None, after: Some(row) });
     }
 
+    /// A task that comes from another store.
+    pub fn take(&mut self, row: Row) {
+        self.tasks.insert(row.task.id, Held { before: None, after: Some(row) });
+    }
+
+    /// A line of the journal of such a task.
+    pub fn take_line(&mut self, id: TaskId, seq: i32, line: transfer::Line) {
+        let transfer::Line { at, events, head, body } = line;
+        self.journal.push(Line { id: id.0, seq, at: at.0, events, head, body });
+    }
+
     /// Puts a changed row back.
     pub fn put(&mut self, row: Row) {
         if let Some(held) = self.tasks.get_mut(&row.task.id) {
@@ -196,7 +207,8 @@ impl Batch {
         task
     }
 
-    fn stand_for(&mut self, team: TeamId, job: Job, id: TaskId) {
+    /// A job now stands for the task.
+    pub fn stand_for(&mut self, team: TeamId, job: Job, id: TaskId) {
         self.jobs.insert((team, job.provider, job.id.into_bytes(), id.0));
         self.effects.matched = true;
     }
@@ -208,8 +220,13 @@ impl Batch {
 
     /// An idempotency key now stands for this task.
     pub fn remember(&mut self, task: &Task, idempotency: &Idempotency) {
+        self.remember_since(task, idempotency, task.created_at);
+    }
+
+    /// The same, since a time of its own.
+    pub fn remember_since(&mut self, task: &Task, idempotency: &Idempotency, at: Timestamp) {
         let place = (task.team, idempotency.key);
-        let known = Known { body: idempotency.body, task: task.id, at: task.created_at, is_there: true };
+        let known = Known { body: idempotency.body, task: task.id, at, is_there: true };
         if let Some(old) = self.known.insert(place, known) {
             self.outdated.insert((place.0, place.1, old.task.0));
         }

@@ -18,6 +18,7 @@ mod schema;
 mod session;
 mod teams;
 mod tls;
+mod transfer;
 mod turn;
 mod vault;
 

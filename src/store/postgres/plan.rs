@@ -17,11 +17,11 @@ use crate::task::{Entry, State, TaskId, Timestamp};
 #[derive(Clone, Debug)]
 pub(super) struct Line {
     pub id: Uuid,
-    seq: i32,
-    at: i64,
+    pub seq: i32,
+    pub at: i64,
     pub events: Option<String>,
-    head: Option<String>,
-    body: Option<Bytes>,
+    pub head: Option<String>,
+    pub body: Option<Bytes>,
 }
 
 impl Line {
@@ -176,6 +176,12 @@ impl Plan {
     pub fn task(&mut self, before: Option<&Row>, after: &Row) {
         let Some(before) = before else {
             self.added.push(after);
+            let written = [after.answer, after.result, after.progress].into_iter().any(|seq| seq.is_some());
+            if written || after.delivery.is_some() || after.task.error.is_some() {
+                // It comes from another store, with a history.
+                self.changed.push(after);
+            }
+            self.end(after);
             return self.count(after, 1);
         };
         let same = before.task == after.task && before.head == after.head && before.delivery == after.delivery;
@@ -188,14 +194,20 @@ impl Plan {
         }
         self.count(before, -1);
         self.count(after, 1);
-        if let Some(at) = after.task.completed_at().filter(|_| before.task.completed_at().is_none()) {
-            self.ended.0.push(at.0);
-            self.ended.1.push(after.task.id.0);
-            if is_bad(after) {
-                self.bad.0.push(after.task.team.0);
-                self.bad.1.push(code(after));
-                self.bad.2.push(after.task.id.0);
-            }
+        if before.task.completed_at().is_none() {
+            self.end(after);
+        }
+    }
+
+    /// Notes a task that has ended, if it has.
+    fn end(&mut self, row: &Row) {
+        let Some(at) = row.task.completed_at() else { return };
+        self.ended.0.push(at.0);
+        self.ended.1.push(row.task.id.0);
+        if is_bad(row) {
+            self.bad.0.push(row.task.team.0);
+            self.bad.1.push(code(row));
+            self.bad.2.push(row.task.id.0);
         }
     }
 

@@ -16,6 +16,7 @@ mod row;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod vault;
 mod writer;
 

@@ -21,6 +21,8 @@ pub struct Site {
     pub wrapper: Vec<OsString>,
     pub environment: Vec<(String, String)>,
     pub arguments: Vec<String>,
+    /// The database that nodes share; none for the embedded store of this site alone.
+    pub shared: Option<String>,
     /// Callbacks of one address in a minute; 0 is off.
     pub callback_limit: u32,
 }
@@ -39,6 +41,7 @@ impl Site {
             wrapper: Vec::new(),
             environment: Vec::new(),
             arguments: Vec::new(),
+            shared: None,
             callback_limit: 0,
         }
     }
@@ -48,7 +51,7 @@ impl Site {
     }
 
     fn database_argument(&self) -> String {
-        format!("sqlite:{}", self.database().display())
+        self.shared.clone().unwrap_or_else(|| format!("sqlite:{}", self.database().display()))
     }
 
     /// `asyncqueue serve` on this site, ready to be spawned.

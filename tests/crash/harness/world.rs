@@ -1,5 +1,6 @@
 //! A site, a target, two teams and the journal: what a client does here is written down.
 
+use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -26,6 +27,8 @@ pub struct World {
     pub tokens: Mutex<Vec<(String, String)>>,
     /// Tasks made to be cancelled.
     pub victims: Mutex<Vec<(usize, String)>>,
+    /// Where clients go: to the site, or to what stands before many nodes.
+    pub entry: SocketAddr,
     /// The service's clock is set during the test.
     pub clock_is_set: bool,
     run: String,
@@ -47,6 +50,7 @@ impl World {
             tokens: Mutex::default(),
             victims: Mutex::default(),
             clock_is_set: false,
+            entry: site.addr,
             run: random::hex(4),
             next: AtomicU64::new(0),
             site,
@@ -63,10 +67,11 @@ impl World {
         server
     }
 
-    fn introduce(&mut self) {
+    /// Learns the secrets, and makes the second team.
+    pub fn introduce(&mut self) {
         self.site.command(&["team", "create", "other"]);
         let key = word_with_prefix(&self.site.command(&["key", "create", "--team", "other"]), "async_");
-        self.teams.push(Client::new(self.site.addr, Some(&key)));
+        self.teams.push(Client::new(self.entry, Some(&key)));
         for team in ["default", "other"] {
             let shown = self.site.command(&["team", "secret", "show", "--team", team]);
             self.secrets.push(word_with_prefix(&shown, "whsec_"));
