@@ -14,9 +14,6 @@ pub struct SharedClock {
     ahead_ms: std::sync::atomic::AtomicI64,
 }
 
-/// A smaller difference than this, beyond what the way to the store may account for, is left alone.
-const TOLERANCE_MS: i64 = 2;
-
 impl SharedClock {
     /// A clock that is not corrected yet.
     pub fn new(own: std::sync::Arc<dyn Clock>) -> Self {
@@ -28,16 +25,14 @@ impl SharedClock {
         self.own.now()
     }
 
-    /// Between `asked` and `answered`, both by [`own`](Self::own), the store's time was `told`.
+    /// Between `asked` and `answered`, both by [`own`](Self::own), the store's time was `told`. That bounds the correction
+    /// from both sides; one that is within the bounds already is left as it is, so that no noise moves the clock.
     pub fn correct(&self, asked: Timestamp, answered: Timestamp, told: Timestamp) {
-        let middle = asked.0.midpoint(answered.0);
-        let ahead = told.0 - middle;
+        let (least, most) = (told.0 - answered.0.max(asked.0), told.0 - asked.0.min(answered.0));
         let ordering = std::sync::atomic::Ordering::AcqRel;
-        // The way there and back makes the measurement uncertain; within that, a change would be noise.
-        let doubt = (answered.0 - asked.0).abs() / 2 + TOLERANCE_MS;
-        let _ = self.ahead_ms.fetch_update(ordering, std::sync::atomic::Ordering::Acquire, |now| {
-            ((ahead - now).abs() > doubt).then_some(ahead)
-        });
+        let _ = self
+            .ahead_ms
+            .fetch_update(ordering, std::sync::atomic::Ordering::Acquire, |now| Some(now.clamp(least, most)));
     }
 }
 
@@ -79,10 +74,10 @@ mod tests {
     fn a_shared_clock_follows_the_store_and_not_the_noise() {
         let hand = Arc::new(Hand(AtomicI64::new(1_000_000)));
         let clock = SharedClock::new(hand.clone());
-        clock.correct(Timestamp(1_000_000), Timestamp(1_000_010), Timestamp(4_600_005));
-        assert_eq!(clock.now(), Timestamp(4_600_000));
         clock.correct(Timestamp(1_000_000), Timestamp(1_000_010), Timestamp(4_600_010));
-        assert_eq!(clock.now(), Timestamp(4_600_000), "within the doubt");
+        assert_eq!(clock.now(), Timestamp(4_600_000));
+        clock.correct(Timestamp(1_000_000), Timestamp(1_000_800), Timestamp(4_600_795));
+        assert_eq!(clock.now(), Timestamp(4_600_000), "a slow answer proves nothing else");
         hand.0.store(1_500_000, Ordering::SeqCst);
         clock.correct(Timestamp(1_500_000), Timestamp(1_500_000), Timestamp(4_600_500));
         assert_eq!(clock.now(), Timestamp(4_600_500), "the node's own clock was set");

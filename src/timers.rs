@@ -21,6 +21,9 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 /// Deadlines that were missed while the service was down wait this long, so that providers' retries win.
 const MISSED_GRACE: Duration = Duration::from_secs(60);
 
+/// How soon timers are tried again while the store is away.
+const AGAIN: Duration = Duration::from_millis(250);
+
 /// Tasks removed in one transaction, and the pause after it, so that writers are not held up.
 const PURGE_BATCH: usize = 100;
 const PURGE_PAUSE: Duration = Duration::from_millis(20);
@@ -77,36 +80,37 @@ pub struct Timers {
 impl Timers {
     /// Works until `stop`.
     pub async fn run(self, stop: CancellationToken) {
-        let mut away = false;
+        // When the store was seen to be away last, if that was just now.
+        let mut away = None;
         loop {
             let sleep = self.sleep_until_due();
             if stop.run_until_cancelled(sleep).await.is_none() {
                 return;
             }
             match self.tick_after(away).await {
-                Ok(()) => away = false,
+                Ok(()) => away = None,
                 Err(error) => {
-                    away = true;
+                    away = Some(self.clock.now());
                     warn!(%error, "Timers could not run; trying again");
-                    tokio::time::sleep(LONGEST_SLEEP).await;
+                    tokio::time::sleep(AGAIN).await;
                 }
             }
         }
     }
 
     /// Fires what is due. Deadlines that were missed while the store was away are put off, like those at the start.
-    async fn tick_after(&self, outage: bool) -> Result<(), StoreError> {
-        if outage {
-            self.put_off_missed().await?;
+    async fn tick_after(&self, away: Option<Timestamp>) -> Result<(), StoreError> {
+        if let Some(seen_away) = away {
+            self.put_off_missed(seen_away).await?;
         }
         self.tick(self.clock.now()).await
     }
 
-    /// Puts off the deadlines that were missed while the service was down. To be called once, before it takes requests:
-    /// what is overdue then was missed, and what becomes overdue later was not, wherever the wall clock is set to.
-    pub async fn put_off_missed(&self) -> Result<(), StoreError> {
+    /// Puts off the deadlines up to this moment, which were missed while the service or its store was down. At a start that
+    /// is now: what is overdue then was missed, and what becomes overdue later was not, wherever the wall clock is set to.
+    pub async fn put_off_missed(&self, until: Timestamp) -> Result<(), StoreError> {
         let now = self.clock.now();
-        let sweep = Sweep { limit: BATCH, missed_before: now.plus_millis(1), not_before: now.plus(MISSED_GRACE) };
+        let sweep = Sweep { limit: BATCH, missed_before: until.plus_millis(1), not_before: now.plus(MISSED_GRACE) };
         while self.store.fire_timers(sweep, now).await? == BATCH {}
         Ok(())
     }

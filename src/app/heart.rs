@@ -37,13 +37,14 @@ impl Heart {
         let mut heard = Instant::now();
         let mut held = true;
         loop {
-            let asked = self.clock.own();
             let began = Instant::now();
             // An answer that comes when the word has run out is none.
             let beat = tokio::time::timeout(self.lease / 3, self.store.beat(self.hub.metrics.calls_in_flight())).await;
             let pause = match beat {
                 Ok(Ok(beat)) => {
-                    self.clock.correct(asked, self.clock.own(), beat.store_time);
+                    let answered = self.clock.own();
+                    let took = i64::try_from(beat.took.as_millis()).unwrap_or(i64::MAX) + 1;
+                    self.clock.correct(answered.plus_millis(-took), answered, beat.store_time);
                     (heard, held) = (began, true);
                     if beat.lost {
                         warn!("The other nodes took this one for dead; what it had in hand is theirs");

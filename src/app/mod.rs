@@ -285,7 +285,7 @@ impl App {
     async fn start_timers(&self, config: &Config, around: &Surroundings, opened: &Opened) -> Result<(), String> {
         let timers =
             Timers { store: opened.store.clone(), clock: around.clock.clone(), alarm: opened.hub.alarm.clone() };
-        timers.put_off_missed().await.map_err(in_words)?;
+        timers.put_off_missed(around.clock.now()).await.map_err(in_words)?;
         let retention = Retention { store: opened.store.clone(), clock: around.clock.clone(), keep: config.retention };
         let strays = Strays {
             store: opened.store.clone(),

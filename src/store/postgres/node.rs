@@ -71,6 +71,8 @@ pub struct NodeState {
 pub struct Beat {
     /// The database's time.
     pub store_time: Timestamp,
+    /// How long the answer to that question took.
+    pub took: Duration,
     /// Whether the others had taken this node for dead: what it had in hand is no longer its own.
     pub lost: bool,
 }
@@ -124,11 +126,13 @@ impl Postgres {
         let sql = format!(
             "SELECT {NOW_MS}, count(*) FILTER (WHERE alive_until > {NOW_MS} AND roles LIKE '%dispatch%') FROM node"
         );
+        let asked = tokio::time::Instant::now();
         let row = session.query_one(&sql, vec![]).await?.ok_or(StoreError::NotFound)?;
+        let took = asked.elapsed();
         session.close();
         let dispatchers = usize::try_from(row.get::<_, i64>(1)).unwrap_or(1).max(1);
         self.shared.dispatchers.store(dispatchers, Ordering::Release);
-        Ok(Beat { store_time: Timestamp(row.get(0)), lost: !known && me != 0 })
+        Ok(Beat { store_time: Timestamp(row.get(0)), took, lost: !known && me != 0 })
     }
 
     /// Where these tasks stand; those that are gone are left out.
