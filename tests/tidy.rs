@@ -149,6 +149,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "outbound",
             "simulate",
             "telemetry",
+            "wire",
         ],
     ),
 ];

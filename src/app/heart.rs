@@ -2,7 +2,7 @@
 //! what the dead had in hand, and looks around for what the others changed.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -10,6 +10,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::hub::Hub;
+use super::limits;
+use crate::api::Api;
 use crate::clock::{Clock, SharedClock};
 use crate::dispatch::Grip;
 use crate::store::postgres::{Postgres, Seen};
@@ -20,7 +22,7 @@ use crate::task::{TaskId, Timestamp};
 const LOOK: Duration = Duration::from_millis(400);
 
 /// How often a node that is not heard tries again.
-const AGAIN: Duration = Duration::from_secs(1);
+const AGAIN: Duration = Duration::from_millis(300);
 
 /// The heart of a node.
 pub(super) struct Heart {
@@ -29,6 +31,8 @@ pub(super) struct Heart {
     pub hub: Arc<Hub>,
     pub grip: Arc<Grip>,
     pub lease: Duration,
+    /// Whose limits are shared, once it serves.
+    pub api: OnceLock<Arc<Api>>,
 }
 
 impl Heart {
@@ -103,6 +107,15 @@ impl Heart {
             };
             self.hub.committed(&effects);
             self.hub.live.changed();
+            self.share_limits().await;
+        }
+    }
+
+    async fn share_limits(&self) {
+        let Some(api) = self.api.get() else { return };
+        // Whoever cannot be told is told of what comes: a limit that is not exact is better than none.
+        for text in self.store.exchange(limits::to_tell(api)).await.unwrap_or_default() {
+            limits::heard(api, &text);
         }
     }
 
@@ -122,6 +135,6 @@ impl Heart {
 
     /// Says goodbye.
     pub async fn leave(&self) {
-        let _ = tokio::time::timeout(AGAIN, self.store.leave()).await;
+        let _ = tokio::time::timeout(self.lease / 3, self.store.leave()).await;
     }
 }

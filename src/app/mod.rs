@@ -2,6 +2,7 @@
 
 mod heart;
 mod hub;
+mod limits;
 pub mod moving;
 mod nodes;
 mod pages;
@@ -219,6 +220,9 @@ impl App {
         app.start_loops(config, &surroundings, &opened, (called_off, grip)).await?;
         app.take_commands(&opened)?;
         let api = Arc::new(app.api(config, &surroundings, &opened, cancelled)?);
+        if let Some((heart, _)) = &app.heart {
+            let _ = heart.api.set(api.clone());
+        }
         let pages = if config.no_dashboard || !config.role.contains(&Role::Api) {
             None
         } else {
@@ -331,7 +335,8 @@ impl App {
         opened: &Opened,
         cancelled: mpsc::Sender<TaskId>,
     ) -> Result<Api, String> {
-        let file = opened.file.clone();
+        let (file, many) = (opened.file.clone(), opened.shared.is_some());
+        let (callbacks, signals) = (sliding_log(config.callback_rate_limit), sliding_log(config.signal_rate_limit));
         let guard = self.guard(config)?;
         Ok(Api {
             store: opened.store.clone(),
@@ -348,9 +353,9 @@ impl App {
             limits: api_limits(config),
             base_url: config.base_url(self.address),
             callback_base: self.callback_base(config),
-            callback_log: sliding_log(config.callback_rate_limit),
-            signal_log: sliding_log(config.signal_rate_limit),
-            team_window: TeamWindow::new(),
+            callback_log: if many { callbacks.shared() } else { callbacks },
+            signal_log: if many { signals.shared() } else { signals },
+            team_window: if many { TeamWindow::new().shared() } else { TeamWindow::new() },
             room: Room::default(),
             creating: Mutex::default(),
             cancelled,

@@ -1,6 +1,6 @@
 //! Becoming one of the nodes that share a store.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokio_util::sync::CancellationToken;
 
@@ -23,7 +23,7 @@ impl App {
     ) {
         let (Some(store), Some(clock)) = (opened.shared.clone(), clock) else { return };
         let (hub, grip, lease) = (opened.hub.clone(), grip.clone(), config.node_lease);
-        let heart = Arc::new(Heart { store, clock, hub, grip, lease });
+        let heart = Arc::new(Heart { store, clock, hub, grip, lease, api: OnceLock::new() });
         let stop = CancellationToken::new();
         tokio::spawn(heart.clone().run(stop.clone()));
         tokio::spawn(heart.clone().look_around(stop.clone()));

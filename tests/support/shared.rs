@@ -53,7 +53,8 @@ async fn open(url: &str) -> Postgres {
         name: "a test".to_owned(),
         roles: "api,callbacks,dispatch,deliver,poll".to_owned(),
         address: "127.0.0.1:0".to_owned(),
-        lease: Duration::from_secs(15),
+        // Nobody beats here.
+        lease: Duration::from_secs(600),
     };
     let options = Options {
         url: url.to_owned(),

@@ -2,6 +2,7 @@
 
 mod sliding_log;
 mod team_window;
+mod told;
 
 pub use sliding_log::{RetryAfter, SlidingLog};
 pub use team_window::{Admission, TeamWindow};

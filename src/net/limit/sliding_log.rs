@@ -11,6 +11,8 @@ use std::{
 
 use tokio::time::Instant;
 
+use super::told::Told;
+
 /// Over the limit: seconds until a request will be admitted, rounded up, at least 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryAfter(pub u32);
@@ -28,6 +30,7 @@ pub struct SlidingLog<S = IpAddr> {
     hasher: RandomState,
     /// Locked one by one, so that sources rarely wait for each other. Empty if the limit is off.
     shards: Box<[Mutex<Shard<S>>]>,
+    told: Told<S>,
 }
 
 impl<S: Copy + Eq + Hash> SlidingLog<S> {
@@ -45,6 +48,28 @@ impl<S: Copy + Eq + Hash> SlidingLog<S> {
             start: Instant::now(),
             hasher: RandomState::new(),
             shards: std::iter::repeat_with(shard).take(shards).collect(),
+            told: Told::default(),
+        }
+    }
+
+    /// Remembers whom it admits, for limiters that share its limit.
+    #[must_use]
+    pub fn shared(mut self) -> Self {
+        if !self.shards.is_empty() {
+            self.told.begin();
+        }
+        self
+    }
+
+    /// Whom it admitted since this was asked last, and how often.
+    pub fn admitted(&self) -> HashMap<S, u32> {
+        self.told.take()
+    }
+
+    /// A limiter that shares this limit admitted a source so often.
+    pub fn hear(&self, source: S, count: u32, now: Instant) {
+        for _ in 0..(count as usize).min(self.n) {
+            self.log(source, now);
         }
     }
 
@@ -57,6 +82,8 @@ impl<S: Copy + Eq + Hash> SlidingLog<S> {
         log.forget(now, self.window);
         log.room(self.n, self.window, now)?;
         log.push(now, self.n);
+        drop(shard);
+        self.told.admitted(source);
         Ok(())
     }
 
@@ -74,6 +101,11 @@ impl<S: Copy + Eq + Hash> SlidingLog<S> {
 
     /// Logs a request whose outcome turned out to count. Above the limit the latest `n` are kept.
     pub fn record(&self, source: S, now: Instant) {
+        self.log(source, now);
+        self.told.admitted(source);
+    }
+
+    fn log(&self, source: S, now: Instant) {
         if let Some((mut shard, now)) = self.locate(source, now) {
             let log = shard.log_of(source, now, self.window);
             log.forget(now, self.window);

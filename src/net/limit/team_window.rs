@@ -3,11 +3,13 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use tokio::time::Instant;
+
+use super::told::Told;
 
 const WINDOW: Duration = Duration::from_secs(60);
 const SHARDS: usize = 16;
@@ -31,6 +33,7 @@ pub struct Admission {
 #[derive(Debug, Default)]
 pub struct TeamWindow {
     shards: [Mutex<HashMap<i64, Window>>; SHARDS],
+    told: Told<i64>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -45,10 +48,37 @@ impl TeamWindow {
         Self::default()
     }
 
+    /// Remembers whom it admits, for limiters that share its limit.
+    #[must_use]
+    pub fn shared(mut self) -> Self {
+        self.told.begin();
+        self
+    }
+
+    /// Which teams' requests it admitted since this was asked last, and how many.
+    pub fn admitted(&self) -> HashMap<i64, u32> {
+        self.told.take()
+    }
+
+    /// A limiter that shares this limit admitted so many of a team's requests.
+    pub fn hear(&self, team: i64, count: u32, now: Instant) {
+        let mut teams = self.teams(team);
+        make_room(&mut teams, team, now);
+        let window = teams.entry(team).or_insert(Window { start: now, used: 0 });
+        if window.left(now).is_zero() {
+            *window = Window { start: now, used: 0 };
+        }
+        window.used = window.used.saturating_add(count);
+    }
+
+    fn teams(&self, team: i64) -> MutexGuard<'_, HashMap<i64, Window>> {
+        let index = usize::try_from(team.unsigned_abs()).unwrap_or_default() % SHARDS;
+        self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Counts a request of `team` against `limit`, which may change from call to call. The wall clock `unix_millis` is only shown.
     pub fn admit(&self, team: i64, limit: u32, unix_millis: i64, now: Instant) -> Admission {
-        let index = usize::try_from(team.unsigned_abs()).unwrap_or_default() % SHARDS;
-        let mut teams = self.shards[index].lock().unwrap_or_else(PoisonError::into_inner);
+        let mut teams = self.teams(team);
         make_room(&mut teams, team, now);
         let window = teams.entry(team).or_insert(Window { start: now, used: 0 });
         if window.left(now).is_zero() {
@@ -57,6 +87,7 @@ impl TeamWindow {
         let is_admitted = window.used < limit;
         if is_admitted {
             window.used += 1;
+            self.told.admitted(team);
         }
         window.admission(limit, is_admitted, unix_millis, now)
     }
@@ -146,5 +177,19 @@ mod tests {
             teams.admit(team * STRIDE, 1, 0, now + Duration::from_millis(team.unsigned_abs()));
         }
         assert_eq!(teams.shards[0].lock().unwrap().len(), TEAMS);
+    }
+
+    #[test]
+    fn what_others_admit_counts_and_is_not_told_again() {
+        let (one, two, now) = (TeamWindow::new().shared(), TeamWindow::new().shared(), Instant::now());
+        one.admit(TEAM, 3, 0, now);
+        one.admit(TEAM, 3, 0, now);
+        for (team, count) in one.admitted() {
+            two.hear(team, count, now);
+        }
+        assert!(one.admitted().is_empty() && two.admitted().is_empty());
+        assert_eq!(two.admit(TEAM, 3, 0, now).retry_after, None);
+        assert_eq!(two.admit(TEAM, 3, 0, now).retry_after, Some(60));
+        assert_eq!(two.admitted(), [(TEAM, 1)].into());
     }
 }

@@ -10,7 +10,7 @@ use super::batch::{self, Batch};
 use super::handout::{claim_of, record, share};
 use super::row::{self, Row};
 use super::session::Session;
-use super::{PART_OF_ACTS, Postgres, failed};
+use super::{PART_OF_ACTS, Postgres, away, failed};
 use crate::store::{Capacity, Claimed, ClaimedDelivery, ClaimedPoll, HostId, IDEMPOTENCY_MS, StoreError, Sweep};
 use crate::task::{self, Event, State, TaskId, TeamId, Timestamp};
 
@@ -45,13 +45,13 @@ impl Postgres {
         if capacity.slots == 0 {
             return Ok(Vec::new());
         }
+        let node = self.claims()?;
         let session = Session::begin(&self.pool).await?;
         let pairs = session.query(PAIRS, vec![]).await?;
         let pairs: Vec<(i64, i64)> = pairs.iter().map(|row| (row.get(0), row.get(1))).collect();
         let mut batch = Batch::default();
         let queues = lock_candidates(&session, &pairs, &capacity, &mut batch).await?;
         let chosen = self.choose(queues, &batch, &mut capacity);
-        let node = self.shared.me.id();
         for id in &chosen {
             let row = batch.row(*id)?.clone();
             // What is locked is as it was when it was queued: nobody else may change it.
@@ -142,8 +142,8 @@ impl Postgres {
         if limit == 0 {
             return Ok(Vec::new());
         }
+        let (node, most) = (self.claims()?, i64::try_from(limit).unwrap_or(i64::MAX));
         let session = Session::begin(&self.pool).await?;
-        let (node, most) = (self.shared.me.id(), i64::try_from(limit).unwrap_or(i64::MAX));
         let sql = "UPDATE outbox SET node = $1 WHERE id IN (SELECT id FROM outbox WHERE node IS NULL AND at <= $2 \
             ORDER BY at, id LIMIT $3 FOR UPDATE SKIP LOCKED) RETURNING at, id";
         let rows = session.query(sql, vec![(&node, Type::INT8), (&now.0, Type::INT8), (&most, Type::INT8)]).await?;
@@ -171,6 +171,7 @@ impl Postgres {
         if capacity.slots == 0 {
             return Ok(Vec::new());
         }
+        let node = self.claims()?;
         let mut capacity = share(capacity, self.shared.dispatchers.load(Ordering::Acquire));
         let session = Session::begin(&self.pool).await?;
         let sql = "SELECT id, at FROM poll WHERE node IS NULL AND at <= $1 ORDER BY at, id LIMIT $2";
@@ -190,7 +191,7 @@ impl Postgres {
             }
             if let Some(row) =
                 batch.row(TaskId(id)).ok().filter(|row| row.task.polling.next_at == Some(Timestamp(at))).cloned()
-                && claim_poll(&mut batch, row, &mut capacity, self.shared.me.id(), now)
+                && claim_poll(&mut batch, row, &mut capacity, node, now)
             {
                 claimed.push(TaskId(id));
             }
@@ -226,6 +227,10 @@ impl Postgres {
         let old: Vec<TaskId> = batch.rows().filter(|row| is_settled(row)).map(|row| row.task.id).collect();
         for id in &old {
             batch.remove(*id);
+            // Whose whole day is before the moment is dropped with it.
+            if self.goes_with_its_day(*id, before) {
+                batch.kept_journals.insert(*id);
+            }
         }
         let outdated = now.plus_millis(-IDEMPOTENCY_MS).0;
         let sql = "DELETE FROM idempotency WHERE (team, key) IN \
@@ -233,7 +238,20 @@ impl Postgres {
         session.execute(sql, vec![(&outdated, Type::INT8), (&limit, Type::INT8)]).await?;
         session.finish(&mut batch, PART_OF_ACTS).await?;
         self.shared.observer.committed(&batch.effects);
+        if old.len() < usize::try_from(limit).unwrap_or(usize::MAX) {
+            self.see_to_partitions(now, Some(before)).await?;
+        }
         Ok(old.len())
+    }
+
+    fn claims(&self) -> Result<i64, StoreError> {
+        self.shared.me.claims().ok_or_else(|| away("this node is not heard by the others"))
+    }
+
+    fn goes_with_its_day(&self, id: TaskId, before: Timestamp) -> bool {
+        let day = super::partitions::day_of(id);
+        let days = self.days.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        day < super::partitions::day_at(before) && days.contains(&day)
     }
 
     /// Rows by id, without locking them.

@@ -55,7 +55,10 @@ pub(super) struct Shared {
 
 impl Shared {
     fn promise(&self, batch: &mut Batch) -> super::handout::Promise {
-        self.hand_out.promise(batch, self.me.id(), self.dispatchers.load(Ordering::Acquire))
+        match self.me.claims() {
+            Some(node) => self.hand_out.promise(batch, node, self.dispatchers.load(Ordering::Acquire)),
+            None => super::handout::Promise::default(),
+        }
     }
 }
 

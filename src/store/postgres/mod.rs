@@ -10,6 +10,8 @@ mod handout;
 mod in_hand;
 mod lane;
 mod node;
+mod notice;
+mod partitions;
 mod people;
 mod plan;
 mod queries;
@@ -60,6 +62,10 @@ pub struct Postgres {
     shared: Arc<Shared>,
     introduction: Option<Introduction>,
     turn: Mutex<turn::Turn>,
+    notices: notice::Notices,
+    days: Mutex<partitions::Days>,
+    /// When partitions were seen to last.
+    partitioned: tokio::sync::Mutex<Option<tokio::time::Instant>>,
 }
 
 /// How to open the store.
@@ -99,11 +105,43 @@ impl Postgres {
             shared,
             introduction: options.introduction,
             turn: Mutex::default(),
+            notices: notice::Notices::default(),
+            days: Mutex::default(),
+            partitioned: tokio::sync::Mutex::default(),
         };
         if store.introduction.is_some() {
-            store.beat(0).await?;
+            let beat = store.beat(0).await?;
+            store.see_to_partitions(beat.store_time, None).await?;
         }
         Ok(store)
+    }
+
+    /// Makes partitions ahead of time, and drops those that retention has emptied; once an hour is enough.
+    async fn see_to_partitions(&self, now: Timestamp, before: Option<Timestamp>) -> Result<(), StoreError> {
+        const EVERY: Duration = Duration::from_secs(3600);
+        let mut seen_to = self.partitioned.lock().await;
+        if seen_to.is_some_and(|last| last.elapsed() < EVERY) && before.is_none_or(|_| !self.may_drop(before)) {
+            return Ok(());
+        }
+        let session = Session::open(&self.pool).await?;
+        let client = &session.link().client;
+        let mut days = partitions::make_ahead(client, now).await?;
+        if let Some(before) = before
+            && partitions::drop_old(client, before).await? > 0
+        {
+            days = partitions::known(client).await?;
+        }
+        session.link().was_warned();
+        session.close();
+        *self.days.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = days;
+        *seen_to = Some(tokio::time::Instant::now());
+        Ok(())
+    }
+
+    /// Whether there is a partition whose day is over before this moment.
+    fn may_drop(&self, before: Option<Timestamp>) -> bool {
+        let days = self.days.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        before.is_some_and(|before| days.first().is_some_and(|day| *day < partitions::day_at(before)))
     }
 
     /// Brings the layout of the database at `url` up to date; answers which version it had, 0 for an empty database.

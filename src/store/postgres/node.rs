@@ -2,10 +2,11 @@
 //! is taken back by the others. Time is the database's, so that nodes need not agree on it.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_postgres::types::Type;
 
 use super::Postgres;
@@ -15,16 +16,27 @@ use crate::store::StoreError;
 use crate::task::{Event, State, TaskId, Timestamp};
 
 /// Who this node is: a number that no other node has or had. It gets a new one when the others took it for dead.
-#[derive(Clone, Default)]
-pub(super) struct Me(Arc<AtomicI64>);
+#[derive(Default)]
+pub(super) struct Me {
+    id: AtomicI64,
+    /// Until when the others count it as alive, by its own clock.
+    alive_until: Mutex<Option<Instant>>,
+}
 
 impl Me {
     pub fn id(&self) -> i64 {
-        self.0.load(Ordering::Acquire)
+        self.id.load(Ordering::Acquire)
     }
 
-    pub fn become_(&self, id: i64) {
-        self.0.store(id, Ordering::Release);
+    /// Who claims. A node whose word has run out must not: what it claims would be taken back at once.
+    pub fn claims(&self) -> Option<i64> {
+        let until = *self.alive_until.lock().unwrap_or_else(PoisonError::into_inner);
+        until.is_some_and(|until| Instant::now() < until).then(|| self.id())
+    }
+
+    fn lives(&self, id: i64, until: Instant) {
+        self.id.store(id, Ordering::Release);
+        *self.alive_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
     }
 }
 
@@ -96,6 +108,7 @@ impl Postgres {
         let introduction = self.introduction.as_ref().ok_or_else(|| super::away("this process is no node"))?;
         let lease = i64::try_from(introduction.lease.as_millis()).unwrap_or(i64::MAX);
         let calls = i32::try_from(calls).unwrap_or(i32::MAX);
+        let began = Instant::now();
         let me = self.shared.me.id();
         let session = Session::open(&self.pool).await?;
         let sql = format!(
@@ -104,8 +117,8 @@ impl Postgres {
         );
         let known =
             session.execute(&sql, vec![(&me, Type::INT8), (&lease, Type::INT8), (&calls, Type::INT4)]).await? == 1;
+        let id = if known { me } else { new_id()? };
         if !known {
-            let id = new_id()?;
             let sql = format!(
                 "INSERT INTO node (id, name, version, roles, address, started_at, seen_at, alive_until, calls) \
                  VALUES ($1, $2, $3, $4, $5, {NOW_MS}, {NOW_MS}, {NOW_MS} + $6, $7)"
@@ -121,12 +134,12 @@ impl Postgres {
                 (&calls, Type::INT4),
             ];
             session.execute(&sql, columns).await?;
-            self.shared.me.become_(id);
         }
+        self.shared.me.lives(id, began + introduction.lease);
         let sql = format!(
             "SELECT {NOW_MS}, count(*) FILTER (WHERE alive_until > {NOW_MS} AND roles LIKE '%dispatch%') FROM node"
         );
-        let asked = tokio::time::Instant::now();
+        let asked = Instant::now();
         let row = session.query_one(&sql, vec![]).await?.ok_or(StoreError::NotFound)?;
         let took = asked.elapsed();
         session.close();

@@ -114,6 +114,10 @@ CREATE TABLE node (
     calls integer NOT NULL
 );
 
+-- What nodes tell each other for a few seconds: whom they admitted, so that limits hold over all of them.
+CREATE UNLOGGED TABLE notice (node bigint NOT NULL, seq bigint NOT NULL, at bigint NOT NULL, text text NOT NULL, PRIMARY KEY (node, seq))
+    WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200, autovacuum_vacuum_cost_delay = 0);
+
 CREATE TABLE meta (name text NOT NULL PRIMARY KEY, value bytea NOT NULL);
 
 CREATE TABLE team (

@@ -87,3 +87,30 @@ async fn a_node_serves_what_its_roles_say_and_nothing_else() {
     assert_eq!(private.get(&format!("/v1/tasks/{id}")).await.json()["task"]["status"], "completed");
     cluster.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn limits_hold_over_all_nodes() {
+    let url = postgres::shared().database();
+    let (cluster, world) = Cluster::with("limits", &[url.clone(), url], |_, site| {
+        site.arguments.extend(["--team-rate-limit", "100"].map(str::to_owned));
+        site.callback_limit = 20;
+    })
+    .await;
+    let [one, two] = [0, 1].map(|node| Client::new(cluster.addr(node), Some(&world.site.key)));
+    let mut admitted = 0;
+    for _ in 0..100 {
+        admitted += usize::from(one.get("/v1/tasks").await.status() == 200);
+    }
+    assert!((90..=100).contains(&admitted), "{admitted}");
+    // What the other has admitted is known within a second.
+    sleep(SOON).await;
+    let more = two.get("/v1/tasks").await;
+    assert_eq!(more.status(), if admitted == 100 { 429 } else { 200 }, "{more:?}");
+    let unknown = format!("/v1/callbacks/{}", "0".repeat(64));
+    for _ in 0..20 {
+        assert_eq!(one.post(&unknown, "{}").await.status(), 404);
+    }
+    sleep(SOON).await;
+    assert_eq!(two.post(&unknown, "{}").await.status(), 429);
+    cluster.stop().await;
+}
