@@ -23,6 +23,8 @@ mod million;
 mod options;
 #[path = "service/polls.rs"]
 mod polls;
+#[path = "../tests/support/postgres.rs"]
+mod postgres;
 #[path = "service/process.rs"]
 mod process;
 #[path = "service/references.rs"]

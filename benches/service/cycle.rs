@@ -34,7 +34,7 @@ pub async fn measure(lab: &Lab, count: u32) -> Outcome<Measured> {
     let service = lab.service().await?;
     let (mailboxes, inboxes): (Vec<_>, Vec<_>) = (0..CONNECTIONS).map(|_| unbounded_channel()).unzip();
     let target = Target::start(deliver(mailboxes)).await?;
-    let connections = Client::connect(service.server.address).await?.into_connections();
+    let connections = Client::connect(&service.server.addresses()).await?.into_connections();
     let lanes = connections.into_iter().zip(inboxes).zip(0..);
     let lanes =
         lanes.map(|((connection, inbox), first)| Lane::new(&service, &target, connection, inbox, first)).collect();

@@ -10,8 +10,10 @@ use tokio::time::{Instant, sleep};
 
 use crate::failure::{Failure, Outcome};
 use crate::options::Options;
+use crate::postgres;
 use crate::process::{Server, free_address};
 use crate::requests::Door;
+use crate::rows::Measured;
 use crate::wire::Connection;
 
 /// The key of team `default` in every store of the benchmark.
@@ -71,13 +73,29 @@ pub struct Lab {
     pub counts: Counts,
     binary: PathBuf,
     stores: AtomicU32,
+    postgres: Option<postgres::Server>,
+    nodes: u32,
 }
 
 impl Lab {
     /// Makes the scratch folder.
     pub fn new(options: &Options) -> Outcome<Self> {
         let counts = if options.quick { Counts::QUICK } else { Counts::FULL };
-        Ok(Self { scratch: Scratch::new()?, counts, binary: options.binary.clone(), stores: AtomicU32::new(0) })
+        let postgres = options.postgres.then(|| {
+            let mut server = postgres::Server::start();
+            server.stop(postgres::Stop::Fast);
+            server.configure("shared_buffers = '1GB'\nmax_wal_size = '8GB'\ncheckpoint_timeout = '15min'");
+            server.run();
+            server
+        });
+        Ok(Self {
+            scratch: Scratch::new()?,
+            counts,
+            binary: options.binary.clone(),
+            stores: AtomicU32::new(0),
+            postgres,
+            nodes: options.nodes,
+        })
     }
 
     /// Starts the bare echo server.
@@ -108,11 +126,25 @@ impl Lab {
 
     /// The same with further flags.
     pub async fn service_with(&self, store: Store, flags: &[&str]) -> Outcome<Service> {
-        let address = free_address()?;
-        let mut command = self.serve_command(&store.database());
-        command.args(["--listen", &address.to_string()]).args(flags);
-        let server = Server::start(command, address, store.folder.join("service.log")).await?;
+        let mut server = self.node(&store, flags, 0).await?;
+        for number in 1..self.nodes {
+            server.others.push(self.node(&store, flags, number).await?);
+        }
         Ok(Service { server, _store: store })
+    }
+
+    async fn node(&self, store: &Store, flags: &[&str], number: u32) -> Outcome<Server> {
+        let address = free_address()?;
+        let mut command = self.serve_command(store);
+        command.args(["--listen", &address.to_string()]).args(flags);
+        Server::start(command, address, store.folder.join(format!("service-{number}.log"))).await
+    }
+
+    /// What pgbench does on the same server: one small transaction of its own after the other, on 64 connections.
+    pub fn pgbench(&self) -> Outcome<Measured> {
+        let server = self.postgres.as_ref().ok_or("pgbench needs --database postgres")?;
+        let (throughput, latency_ms) = server.pgbench();
+        Ok(Measured { throughput, p50_ms: latency_ms, p99_ms: f64::NAN, cpu_us: f64::NAN, rss_mb: f64::NAN })
     }
 
     /// The name of a store that does not exist yet.
@@ -120,31 +152,34 @@ impl Lab {
         let number = self.stores.fetch_add(1, Ordering::Relaxed);
         let folder = self.scratch.path.join(format!("store-{number}"));
         std::fs::create_dir(&folder)?;
-        Ok(Store { folder })
+        let shared = self.postgres.as_ref().map(postgres::Server::database);
+        Ok(Store { folder, shared })
     }
 
-    fn serve_command(&self, database: &Path) -> Command {
+    fn serve_command(&self, store: &Store) -> Command {
         let mut command = Command::new(&self.binary);
         // Whoever runs the benchmark may have settings for a service of their own.
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ASYNCQUEUE_")) {
             command.env_remove(name);
         }
         command.env("ASYNCQUEUE_BOOTSTRAP_KEY", API_KEY).env("ASYNCQUEUE_SECRET_KEY", SECRET_KEY);
-        command.arg("serve").arg("--database").arg(format!("sqlite:{}", database.display()));
+        command.args(["serve", "--database", &store.url()]);
         command.args(["--allow-target", "127.0.0.0/8", "--callback-rate-limit", "0", "--log", "json"]);
         command
     }
 }
 
-/// A folder with one database; removed when dropped.
+/// A folder with one database, or with what belongs to one on a server; removed when dropped.
 pub struct Store {
     folder: PathBuf,
+    shared: Option<String>,
 }
 
 impl Store {
-    /// The database's file.
-    pub fn database(&self) -> PathBuf {
-        self.folder.join("asyncqueue.db")
+    /// What `--database` takes.
+    pub fn url(&self) -> String {
+        let file = || format!("sqlite:{}", self.folder.join("asyncqueue.db").display());
+        self.shared.clone().unwrap_or_else(file)
     }
 }
 

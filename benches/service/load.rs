@@ -47,11 +47,11 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects as often as every row does.
-    pub async fn connect(address: SocketAddr) -> Outcome<Self> {
+    /// Connects as often as every row does, to each of the nodes in turn.
+    pub async fn connect(addresses: &[SocketAddr]) -> Outcome<Self> {
         let mut connections = Vec::new();
-        for _ in 0..CONNECTIONS {
-            connections.push(Connection::open(address).await?);
+        for address in addresses.iter().cycle().take(CONNECTIONS as usize) {
+            connections.push(Connection::open(*address).await?);
         }
         Ok(Self { connections })
     }

@@ -128,7 +128,7 @@ fn is_completed(body: &[u8]) -> bool {
 
 /// Sends every callback at its own time, whether or not the ones before it were answered.
 async fn resolve_at_pace(service: &Service, tasks: &[Waiting]) -> Outcome<Vec<Moment>> {
-    let connections = Client::connect(service.server.address).await?.into_connections();
+    let connections = Client::connect(&service.server.addresses()).await?.into_connections();
     let due = Arc::new(Due { tasks: tasks.to_vec(), next: AtomicU32::new(0), first: Instant::now() });
     let mut lanes = JoinSet::new();
     for connection in connections {

@@ -13,6 +13,8 @@ cargo bench --bench service [-- OPTIONS]
   --only A,B      some of: echo, yardstick, create, resolve, ruled, cycle, million, longpolls, polls
   --rounds N      interleaved rounds (default 5; 3 with --quick)
   --binary PATH   measure this binary instead of the one just built
+  --database postgres   on a PostgreSQL server of the system's packages, with pgbench's rate beside it
+  --nodes N       so many nodes on it, the connections spread over them (default 1)
 ";
 
 /// Everything that can be asked for by name, in the order in which it runs.
@@ -30,6 +32,8 @@ pub enum Section {
     Ruled,
     /// Creation to answered completion webhook.
     Cycle,
+    /// What the database's own benchmark does on the same server.
+    Pgbench,
     /// A store with a million waiting tasks.
     Million,
     /// Ten thousand open long polls.
@@ -40,13 +44,14 @@ pub enum Section {
 
 impl Section {
     /// All of them.
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Echo,
         Self::Yardstick,
         Self::Create,
         Self::Resolve,
         Self::Ruled,
         Self::Cycle,
+        Self::Pgbench,
         Self::Million,
         Self::LongPolls,
         Self::Polls,
@@ -61,6 +66,7 @@ impl Section {
             Self::Resolve => "resolve",
             Self::Ruled => "ruled",
             Self::Cycle => "cycle",
+            Self::Pgbench => "pgbench",
             Self::Million => "million",
             Self::LongPolls => "longpolls",
             Self::Polls => "polls",
@@ -70,11 +76,6 @@ impl Section {
     fn named(name: &str) -> Outcome<Self> {
         let found = Self::ALL.into_iter().find(|section| section.name() == name);
         found.ok_or_else(|| Failure(format!("no section is called {name:?}\n{USAGE}")))
-    }
-
-    /// Whether the section takes minutes, and so is left out of a quick run unless asked for by name.
-    const fn is_long(self) -> bool {
-        matches!(self, Self::Million | Self::LongPolls | Self::Polls)
     }
 }
 
@@ -102,6 +103,10 @@ pub struct Options {
     pub rounds: u32,
     /// The binary under test.
     pub binary: PathBuf,
+    /// Whether it runs on PostgreSQL.
+    pub postgres: bool,
+    /// How many nodes share the store.
+    pub nodes: u32,
     sections: Vec<Section>,
 }
 
@@ -121,6 +126,7 @@ impl Options {
 pub fn parse(mut arguments: impl Iterator<Item = String>) -> Outcome<Command> {
     let (mut quick, mut json, mut rounds, mut only) = (false, false, None, None);
     let mut binary = PathBuf::from(env!("CARGO_BIN_EXE_asyncqueue"));
+    let (mut postgres, mut nodes) = (false, 1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             // Cargo adds this one to every benchmark.
@@ -129,6 +135,8 @@ pub fn parse(mut arguments: impl Iterator<Item = String>) -> Outcome<Command> {
             "--json" => json = true,
             "--rounds" => rounds = Some(rounds_of(&value(&argument, &mut arguments)?)?),
             "--only" => only = Some(sections_of(&value(&argument, &mut arguments)?)?),
+            "--database" if value(&argument, &mut arguments)? == "postgres" => postgres = true,
+            "--nodes" => nodes = rounds_of(&value(&argument, &mut arguments)?)?,
             "--binary" => binary = value(&argument, &mut arguments)?.into(),
             "--serve-echo" => return Ok(Command::ServeEcho(address(&argument, &mut arguments)?)),
             "--serve-yardstick" => {
@@ -140,12 +148,21 @@ pub fn parse(mut arguments: impl Iterator<Item = String>) -> Outcome<Command> {
         }
     }
     let rounds = rounds.unwrap_or(if quick { 3 } else { 5 });
-    let sections = only.unwrap_or_else(|| usual_sections(quick));
-    Ok(Command::Measure(Options { quick, json, rounds, binary, sections }))
+    if nodes > 1 && !postgres {
+        return fail("an embedded store has one node; --nodes needs --database postgres");
+    }
+    let sections = only.unwrap_or_else(|| usual_sections(quick, postgres));
+    Ok(Command::Measure(Options { quick, json, rounds, binary, postgres, nodes, sections }))
 }
 
-fn usual_sections(quick: bool) -> Vec<Section> {
-    Section::ALL.into_iter().filter(|section| !(quick && section.is_long())).collect()
+fn usual_sections(quick: bool, postgres: bool) -> Vec<Section> {
+    let usual = |section: &Section| match section {
+        // The long ones look at the embedded store's files.
+        Section::Million | Section::LongPolls | Section::Polls => !quick && !postgres,
+        Section::Pgbench => postgres,
+        _ => true,
+    };
+    Section::ALL.into_iter().filter(usual).collect()
 }
 
 fn value(name: &str, arguments: &mut impl Iterator<Item = String>) -> Outcome<String> {

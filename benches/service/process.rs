@@ -25,6 +25,8 @@ pub struct Server {
     pub address: SocketAddr,
     /// From the start of the process to its first 200 on `/readyz`.
     pub ready_after: Duration,
+    /// More nodes on the same store, which count as one with it.
+    pub others: Vec<Self>,
 }
 
 /// A loopback address that was free a moment ago.
@@ -40,7 +42,7 @@ impl Server {
         let started = Instant::now();
         let name = command.get_program().display().to_string();
         let child = command.spawn().map_err(|error| Failure(format!("{name} cannot be started: {error}")))?;
-        let mut server = Self { child, log, address, ready_after: Duration::ZERO };
+        let mut server = Self { child, log, address, ready_after: Duration::ZERO, others: Vec::new() };
         server.wait_until_ready(started).await.map_err(|failure| failure.during(&name))?;
         server.ready_after = started.elapsed();
         Ok(server)
@@ -66,22 +68,30 @@ impl Server {
         Failure(failure.0 + &tail(&self.log))
     }
 
-    /// Processor time of all threads so far, those that have ended included, in microseconds.
+    /// Where it and its other nodes listen.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        std::iter::once(self.address).chain(self.others.iter().map(|other| other.address)).collect()
+    }
+
+    /// Processor time of all threads of all nodes so far, those that have ended included, in microseconds.
     pub fn cpu_micros(&self) -> Outcome<f64> {
+        let others: Outcome<Vec<f64>> = self.others.iter().map(Self::cpu_micros).collect();
         let stat = self.proc_file("stat")?;
         // The program's name, in parentheses, may hold anything; user and system time are the 12th and 13th after it.
         let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
         let times = after_name.split_whitespace().skip(11).take(2);
         let ticks: u32 = times.filter_map(|time| time.parse::<u32>().ok()).sum();
-        Ok(f64::from(ticks) * TICK_MICROS)
+        Ok(f64::from(ticks) * TICK_MICROS + others?.iter().sum::<f64>())
     }
 
-    /// The most memory that was ever resident, in megabytes.
+    /// The most memory that was ever resident, in megabytes, over all nodes.
     pub fn peak_rss_mb(&self) -> Outcome<f64> {
+        let others: Outcome<Vec<f64>> = self.others.iter().map(Self::peak_rss_mb).collect();
+        let others: f64 = others?.iter().sum();
         let status = self.proc_file("status")?;
         let kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix("kB"));
         let kib = kib.and_then(|text| text.trim().parse::<u32>().ok());
-        kib.map(|kib| f64::from(kib) / 1024.0).ok_or_else(|| Failure("no VmHWM in /proc".into()))
+        kib.map(|kib| f64::from(kib) / 1024.0 + others).ok_or_else(|| Failure("no VmHWM in /proc".into()))
     }
 
     fn proc_file(&self, name: &str) -> Outcome<String> {

@@ -12,8 +12,15 @@ use crate::seed::{Shape, service_with_waiting, take_callbacks};
 use crate::stats::{Samples, percentile_ms};
 
 /// The rows in the order in which they run and are shown.
-const ROWS: [Section; 6] =
-    [Section::Echo, Section::Yardstick, Section::Create, Section::Resolve, Section::Ruled, Section::Cycle];
+const ROWS: [Section; 7] = [
+    Section::Echo,
+    Section::Yardstick,
+    Section::Create,
+    Section::Resolve,
+    Section::Ruled,
+    Section::Cycle,
+    Section::Pgbench,
+];
 
 /// One row in one round.
 #[derive(Clone, Copy, Debug)]
@@ -82,6 +89,7 @@ async fn measure(lab: &Lab, section: Section) -> Outcome<Measured> {
         Section::Create => create(lab, counts.create).await,
         Section::Resolve => resolve(lab, Shape::Plain, counts.resolve).await,
         Section::Ruled => resolve(lab, Shape::Ruled, counts.resolve).await,
+        Section::Pgbench => lab.pgbench(),
         _ => cycle::measure(lab, counts.cycle).await,
     }
 }
@@ -131,7 +139,7 @@ pub async fn resolve_on(service: &Service, warm: Vec<String>, ids: Vec<String>) 
 }
 
 async fn measure_loads(server: &Server, warm: Load, load: Load) -> Outcome<Measured> {
-    let mut client = Client::connect(server.address).await?;
+    let mut client = Client::connect(&server.addresses()).await?;
     client.run(warm).await.map_err(|failure| server.explain(failure))?;
     let before = server.cpu_micros()?;
     let samples = client.run(load).await.map_err(|failure| server.explain(failure))?;

@@ -142,7 +142,7 @@ fn waiting(id: TaskId, team: TeamId, now: Timestamp, key_number: u32, follow: Fo
 }
 
 fn config(store: &Store) -> Outcome<Config> {
-    let flags = FlagValues::default().with_default("database", format!("sqlite:{}", store.database().display()));
+    let flags = FlagValues::default().with_default("database", store.url());
     let environment = [("ASYNCQUEUE_SECRET_KEY".to_owned(), SECRET_KEY.to_owned())];
     Ok(Config::load(flags, environment, &Host::system(&|_| Ok(())))?)
 }

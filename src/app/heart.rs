@@ -39,7 +39,7 @@ impl Heart {
     /// Beats until `stop`. The loops go on meanwhile and afterwards, so the node stays alive until it [leaves](Self::leave).
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let mut heard = Instant::now();
-        let mut held = true;
+        let (mut held, mut alive) = (true, 0);
         loop {
             let began = Instant::now();
             // An answer that comes when the word has run out is none.
@@ -50,6 +50,7 @@ impl Heart {
                     let took = i64::try_from(beat.took.as_millis()).unwrap_or(i64::MAX) + 1;
                     self.clock.correct(answered.plus_millis(-took), answered, beat.store_time);
                     (heard, held) = (began, true);
+                    alive = beat.alive;
                     if beat.lost {
                         warn!("The other nodes took this one for dead; what it had in hand is theirs");
                         self.grip.let_go();
@@ -66,6 +67,7 @@ impl Heart {
                     AGAIN
                 }
             };
+            self.hub.metrics.set_nodes(alive, heard.elapsed());
             // Well before the others may take its calls up, so that a provider is not called by two.
             if held && heard.elapsed() >= self.lease * 2 / 3 {
                 warn!("This node cannot say that it is alive, so it lets go of its calls");

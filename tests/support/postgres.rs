@@ -173,6 +173,18 @@ impl Server {
         self.url(&name)
     }
 
+    /// What pgbench measures on this server: transactions a second, and how long one takes, milliseconds.
+    pub fn pgbench(&self) -> (f64, f64) {
+        let url = self.database();
+        succeed(tool("pgbench").args(["-q", "-i", "-s", "10", &url]));
+        let said = succeed(tool("pgbench").args(["-N", "-s", "10", "-c", "64", "-j", "2", "-T", "8", &url]));
+        let number = |name: &str| {
+            let line = said.lines().find(|line| line.starts_with(name)).expect("pgbench says so");
+            line.split(['=', ' ']).find_map(|word| word.parse::<f64>().ok()).expect("a number")
+        };
+        (number("tps"), number("latency average"))
+    }
+
     /// The URL of a database.
     pub fn url(&self, database: &str) -> String {
         format!("postgres://{OWNER}@127.0.0.1:{}/{database}", self.port)

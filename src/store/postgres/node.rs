@@ -85,6 +85,8 @@ pub struct Beat {
     pub store_time: Timestamp,
     /// How long the answer to that question took.
     pub took: Duration,
+    /// How many nodes are alive, this one included.
+    pub alive: usize,
     /// Whether the others had taken this node for dead: what it had in hand is no longer its own.
     pub lost: bool,
 }
@@ -137,7 +139,8 @@ impl Postgres {
         }
         self.shared.me.lives(id, began + introduction.lease);
         let sql = format!(
-            "SELECT {NOW_MS}, count(*) FILTER (WHERE alive_until > {NOW_MS} AND roles LIKE '%dispatch%') FROM node"
+            "SELECT {NOW_MS}, count(*) FILTER (WHERE alive_until > {NOW_MS} AND roles LIKE '%dispatch%'), \
+             count(*) FILTER (WHERE alive_until > {NOW_MS}) FROM node"
         );
         let asked = Instant::now();
         let row = session.query_one(&sql, vec![]).await?.ok_or(StoreError::NotFound)?;
@@ -145,7 +148,8 @@ impl Postgres {
         session.close();
         let dispatchers = usize::try_from(row.get::<_, i64>(1)).unwrap_or(1).max(1);
         self.shared.dispatchers.store(dispatchers, Ordering::Release);
-        Ok(Beat { store_time: Timestamp(row.get(0)), took, lost: !known && me != 0 })
+        let alive = usize::try_from(row.get::<_, i64>(2)).unwrap_or_default();
+        Ok(Beat { store_time: Timestamp(row.get(0)), took, alive, lost: !known && me != 0 })
     }
 
     /// Where these tasks stand; those that are gone are left out.

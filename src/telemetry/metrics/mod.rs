@@ -72,6 +72,8 @@ struct Series {
     connections: Gauge,
     store_errors: Counter,
     store_log: Gauge<u64, AtomicU64>,
+    nodes: Gauge,
+    node_unheard: Gauge<u64, AtomicU64>,
 }
 
 impl Metrics {
@@ -124,6 +126,12 @@ impl Metrics {
             connections: add.plain("http_connections_open", "Connections open to this service", Gauge::default()),
             store_errors: add.plain("store_errors", "Store operations that failed", Counter::default()),
             store_log: add.bytes("store_log", "Size of the store's write-ahead log", Gauge::default()),
+            nodes: add.plain("nodes", "Nodes of the shared store that are alive", Gauge::default()),
+            node_unheard: add.seconds(
+                "node_unheard",
+                "Since when this node was not heard by the others",
+                Gauge::default(),
+            ),
             registry,
         };
         Self(Arc::new(series))
@@ -217,6 +225,12 @@ impl Metrics {
     /// A store operation failed.
     pub fn store_failed(&self) {
         self.0.store_errors.inc();
+    }
+
+    /// How many nodes share the store and are alive, and how long this one was not heard by the others.
+    pub fn set_nodes(&self, alive: usize, unheard: Duration) {
+        self.0.nodes.set(i64::try_from(alive).unwrap_or(i64::MAX));
+        self.0.node_unheard.set(unheard.as_secs());
     }
 
     /// How long the store's write-ahead log is now.
