@@ -37,6 +37,7 @@ pub enum Stop {
 }
 
 /// The server that all tests of one binary share.
+#[allow(dead_code, reason = "the benchmark has one of its own")]
 pub fn shared() -> &'static Server {
     static SERVER: OnceLock<Server> = OnceLock::new();
     SERVER.get_or_init(|| {
