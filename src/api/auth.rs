@@ -1,19 +1,54 @@
 //! Who is asking: the API key, and how much its team may still ask.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse, Response};
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tokio::time::Instant;
 
-use super::Api;
 use super::problem::Problem;
+use super::{Api, Shared};
+use crate::credentials::hash_key;
 use crate::net::limit::Admission;
-use crate::store::Team;
+use crate::net::{Peer, client_address};
+use crate::store::{Action, ApiKey, StoreError, Team};
 
 /// The team that a request's key belongs to.
 #[derive(Clone)]
 pub struct Caller(pub Arc<Team>);
+
+/// The key that a request carries, and where it came from: for what is written into the audit log.
+pub struct By {
+    key: ApiKey,
+    address: Option<IpAddr>,
+}
+
+impl FromRequestParts<Shared> for By {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Shared) -> Result<Self, Problem> {
+        let (key, _) =
+            api.store.find_key(hash_key(presented_key(&parts.headers)?)).await.map_err(|error| match error {
+                StoreError::NotFound => unauthorized("Invalid or revoked API key"),
+                error => error.into(),
+            })?;
+        let peer: Option<&Peer> = parts.extensions.get();
+        let address = peer.map(|Peer(peer)| client_address(*peer, &parts.headers, &api.limits.trusted_proxies));
+        Ok(Self { key, address })
+    }
+}
+
+impl By {
+    /// Writes down what was done with the key. It was done; a line that cannot be written does not undo it.
+    pub async fn note(&self, api: &Api, action: Action, subject: impl Into<String>) {
+        if let Err(error) = api.people.record_by_key(&self.key, self.address, action, subject).await {
+            tracing::warn!(%error, action = action.name(), "A line of the audit log could not be written");
+        }
+    }
+}
 
 /// The team whose key a request carries.
 pub async fn authenticate(api: &Api, headers: &HeaderMap) -> Result<Arc<Team>, Problem> {

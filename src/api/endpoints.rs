@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::answer::{json, raw_json};
-use super::auth::Caller;
+use super::auth::{By, Caller};
 use super::fields::{Fields, Reader};
 use super::openapi::bodies;
 use super::problem::{Detail, Problem};
@@ -21,7 +21,7 @@ use crate::credentials::Kind;
 use crate::follow;
 use crate::net::body;
 use crate::providers::{Callback, Scheme, Template};
-use crate::store::{Endpoint, StoreError, Stray};
+use crate::store::{Action, Endpoint, StoreError, Stray};
 use crate::task::{CallbackVerdict, Event, Job, Payload, TaskId, TeamId};
 use crate::telemetry::metrics::EndpointOutcome;
 use crate::vault::Denied;
@@ -86,6 +86,7 @@ impl<'a> View<'a> {
 pub async fn create(
     State(api): State<Shared>,
     Extension(Caller(team)): Extension<Caller>,
+    by: By,
     request: Request<Body>,
 ) -> Result<Response, Problem> {
     let (head, body) = request.into_parts();
@@ -105,6 +106,7 @@ pub async fn create(
         created_at: now,
     };
     api.store.create_endpoint(endpoint.clone()).await?;
+    by.note(&api, Action::CreateEndpoint, endpoint.uid.to_string()).await;
     Ok(with_url(&api, StatusCode::CREATED, &endpoint))
 }
 
@@ -138,12 +140,14 @@ pub async fn list(State(api): State<Shared>, Extension(Caller(team)): Extension<
 pub async fn rotate(
     State(api): State<Shared>,
     Extension(Caller(team)): Extension<Caller>,
+    by: By,
     uri: Uri,
 ) -> Result<Response, Problem> {
     let uid = uid(&uri, "/rotate")?;
     let (address, _) = api.ids.make();
-    let rotated = api.store.rotate_endpoint(team.id, uid, address.0, api.keyring.current()).await;
-    Ok(with_url(&api, StatusCode::OK, &rotated.map_err(missing)?))
+    let rotated = api.store.rotate_endpoint(team.id, uid, address.0, api.keyring.current()).await.map_err(missing)?;
+    by.note(&api, Action::RotateEndpoint, uid.to_string()).await;
+    Ok(with_url(&api, StatusCode::OK, &rotated))
 }
 
 /// Gives an endpoint another secret, as the provider changed its own; the URL stays.
@@ -164,6 +168,7 @@ pub async fn rotate(
 pub async fn resecret(
     State(api): State<Shared>,
     Extension(Caller(team)): Extension<Caller>,
+    by: By,
     request: Request<Body>,
 ) -> Result<Response, Problem> {
     let (head, body) = request.into_parts();
@@ -178,6 +183,7 @@ pub async fn resecret(
     reader.finish()?;
     check_secret(&api, team.id, secret.as_deref()).await?;
     let changed = api.store.resecret_endpoint(team.id, uid, secret).await.map_err(missing)?;
+    by.note(&api, Action::ResecretEndpoint, uid.to_string()).await;
     Ok(json(StatusCode::OK, &Envelope { endpoint: View::of(&changed) }))
 }
 
@@ -196,10 +202,12 @@ pub async fn resecret(
 pub async fn delete(
     State(api): State<Shared>,
     Extension(Caller(team)): Extension<Caller>,
+    by: By,
     uri: Uri,
 ) -> Result<Response, Problem> {
     let uid = uid(&uri, "")?;
     let endpoint = api.store.delete_endpoint(team.id, uid).await.map_err(missing)?;
+    by.note(&api, Action::DeleteEndpoint, uid.to_string()).await;
     Ok(json(StatusCode::OK, &Envelope { endpoint: View::of(&endpoint) }))
 }
 

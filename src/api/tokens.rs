@@ -9,13 +9,13 @@ use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 use super::answer::json;
-use super::auth::Caller;
+use super::auth::{By, Caller};
 use super::fields::{Fields, Reader};
 use super::openapi::bodies;
 use super::problem::Problem;
 use super::{Shared, check_content_type, last_segment};
 use crate::net::body;
-use crate::store::{StoreError, Token};
+use crate::store::{Action, StoreError, Token};
 use crate::vault;
 use crate::wire::Iso;
 
@@ -86,6 +86,7 @@ impl<'a> View<'a> {
 pub async fn create(
     State(api): State<Shared>,
     Extension(Caller(team)): Extension<Caller>,
+    by: By,
     request: Request<Body>,
 ) -> Result<Response, Problem> {
     let (head, body) = request.into_parts();
@@ -105,6 +106,7 @@ pub async fn create(
         revoked_at: None,
     };
     api.store.create_token(token.clone()).await?;
+    by.note(&api, Action::CreateToken, &token.id).await;
     Ok(json(StatusCode::CREATED, &Envelope { token: View::of(&token) }))
 }
 
@@ -138,14 +140,16 @@ pub async fn list(State(api): State<Shared>, Extension(Caller(team)): Extension<
 pub async fn revoke(
     State(api): State<Shared>,
     Extension(Caller(team)): Extension<Caller>,
+    by: By,
     uri: Uri,
 ) -> Result<Response, Problem> {
     let id = last_segment(uri.path()).to_owned();
     match api.store.revoke_token(team.id, id, api.clock.now()).await {
-        Ok(token) => Ok(json(
-            StatusCode::OK,
-            &Envelope { token: View { allowed_hosts: &[], purpose: None, ..View::of(&token) } },
-        )),
+        Ok(token) => {
+            by.note(&api, Action::RevokeToken, &token.id).await;
+            let view = View { allowed_hosts: &[], purpose: None, ..View::of(&token) };
+            Ok(json(StatusCode::OK, &Envelope { token: view }))
+        }
         Err(StoreError::NotFound) => Err(Problem::new(StatusCode::NOT_FOUND, "Token not found")),
         Err(error) => Err(error.into()),
     }

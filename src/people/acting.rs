@@ -1,9 +1,11 @@
 //! Somebody who does something: who they are, what they may, and what is written down about it.
 
+use std::net::IpAddr;
+
 use uuid::Uuid;
 
 use super::{People, Visitor, Wrong};
-use crate::store::{Action, Actor, Line, Presence, Role, StoreError, Team};
+use crate::store::{Action, Actor, ApiKey, Line, Presence, Role, StoreError, Team};
 
 /// Somebody who is signed in and asks for something.
 #[derive(Clone, Copy)]
@@ -47,6 +49,19 @@ impl People {
         subject: impl Into<String>,
     ) -> Result<(), StoreError> {
         self.directory.record(self.about(who, action, team, subject)).await
+    }
+
+    /// Writes down what a program did with a key.
+    pub async fn record_by_key(
+        &self,
+        key: &ApiKey,
+        address: Option<IpAddr>,
+        action: Action,
+        subject: impl Into<String>,
+    ) -> Result<(), StoreError> {
+        let actor = Actor::Key { uid: key.uid, prefix: key.prefix.clone() };
+        let (at, team) = (self.clock.now(), Some(key.team));
+        self.directory.record(Line { at, actor, action, team, subject: subject.into(), address }).await
     }
 
     /// A line about something in a team.

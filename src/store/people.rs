@@ -406,6 +406,8 @@ actions! {
     CreateEndpoint = "endpoint.created",
     /// An endpoint got a new address.
     RotateEndpoint = "endpoint.rotated",
+    /// An endpoint got another secret.
+    ResecretEndpoint = "endpoint.secret_changed",
     /// An endpoint was removed.
     DeleteEndpoint = "endpoint.deleted",
     /// A task was cancelled by a person.

@@ -69,7 +69,7 @@ fn every_line_parses_and_every_family_is_described() {
         ];
         assert!(known.iter().any(|(kind, suffix)| family(kind, suffix)), "{line}");
     }
-    assert_eq!(types.len(), 20);
+    assert_eq!(types.len(), 22);
 }
 
 #[test]

@@ -296,6 +296,45 @@ async fn an_invitation_is_for_whom_it_is_for_and_works_once() {
 }
 
 #[tokio::test]
+async fn what_a_key_does_to_vault_and_endpoints_is_a_line_each() {
+    let cast = Cast::assemble().await;
+    let before = cast.audit().await.len();
+    let key = crate::support::KEY;
+    let send = async |method: &str, path: &str, body: Option<Value>| {
+        let body = body.map(|body| body.to_string());
+        let answer = cast.service.send(method, path, &[("x-api-key", key)], body.as_deref()).await;
+        assert!(answer.status < 300, "{path}: {}", answer.text());
+        answer.json()
+    };
+    let value = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3";
+    let made = send("POST", "/v1/tokens", Some(json!({"name": "n", "value": value}))).await;
+    let token = made["token"]["id"].as_str().unwrap().to_owned();
+    let made = send("POST", "/v1/endpoints", Some(json!({"provider": "openai", "secret": token}))).await;
+    let endpoint = made["endpoint"]["id"].as_str().unwrap().to_owned();
+    send("POST", &format!("/v1/endpoints/{endpoint}/rotate"), None).await;
+    send("PATCH", &format!("/v1/endpoints/{endpoint}"), Some(json!({"secret": token}))).await;
+    send("DELETE", &format!("/v1/endpoints/{endpoint}"), None).await;
+    send("DELETE", &format!("/v1/tokens/{token}"), None).await;
+    let lines = cast.audit().await;
+    let told: Vec<_> = lines[..lines.len() - before].iter().rev().collect();
+    let expected = [
+        ("token.created", &token),
+        ("endpoint.created", &endpoint),
+        ("endpoint.rotated", &endpoint),
+        ("endpoint.secret_changed", &endpoint),
+        ("endpoint.deleted", &endpoint),
+        ("token.revoked", &token),
+    ];
+    assert_eq!(told.len(), expected.len());
+    for (line, (action, subject)) in told.into_iter().zip(expected) {
+        assert_eq!((&line["action"], &line["subject"]), (&json!(action), &json!(subject)));
+        assert_eq!((&line["actor"]["kind"], &line["actor"]["name"]), (&json!("key"), &json!(&key[..10])));
+        assert_eq!(line["address"], "127.0.0.1");
+    }
+    assert!(!Value::from(lines).to_string().contains(value));
+}
+
+#[tokio::test]
 async fn each_action_leaves_exactly_one_line_without_a_secret() {
     let cast = Cast::assemble().await;
     let (team, member) = (&cast.team, account_id(&cast.service, &cast.member).await);
