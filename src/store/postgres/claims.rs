@@ -60,7 +60,7 @@ impl Postgres {
             batch.callers.insert(*id, node);
             batch.want(*id, Some(0));
         }
-        let bodies = session.finish(&mut batch, PART_OF_ACTS).await?;
+        let bodies = session.finish(&mut batch, self.shared.part(PART_OF_ACTS)).await?;
         self.shared.observer.committed(&batch.effects);
         let claim = |id: TaskId| {
             let row = batch.row(id)?;
@@ -129,7 +129,7 @@ impl Postgres {
         let sql = "DELETE FROM timer AS t USING unnest($1::bigint[], $2::uuid[]) AS u (at, id) \
             WHERE t.at = u.at AND t.id = u.id";
         session.execute(sql, vec![(&ats, Type::INT8_ARRAY), (&fired, Type::UUID_ARRAY)]).await?;
-        session.finish(&mut batch, PART_OF_ACTS).await?;
+        session.finish(&mut batch, self.shared.part(PART_OF_ACTS)).await?;
         self.shared.observer.committed(&batch.effects);
         Ok(fired.len())
     }
@@ -154,7 +154,7 @@ impl Postgres {
         for row in rows.values() {
             batch.want_record(row);
         }
-        let bodies = session.finish(&mut batch, PART_OF_ACTS).await?;
+        let bodies = session.finish(&mut batch, self.shared.part(PART_OF_ACTS)).await?;
         let drained = due.len() < limit;
         self.shared.hand_out.webhooks_drained.store(drained, Ordering::Release);
         let claims = due.iter().filter_map(|(_, id)| rows.get(&TaskId(*id))).map(|row| claim_of(row, &bodies));
@@ -196,7 +196,7 @@ impl Postgres {
                 claimed.push(TaskId(id));
             }
         }
-        let bodies = session.finish(&mut batch, PART_OF_ACTS).await?;
+        let bodies = session.finish(&mut batch, self.shared.part(PART_OF_ACTS)).await?;
         self.shared.observer.committed(&batch.effects);
         let claim = |id: TaskId| {
             let row = batch.row(id)?;
@@ -236,7 +236,7 @@ impl Postgres {
         let sql = "DELETE FROM idempotency WHERE (team, key) IN \
             (SELECT team, key FROM idempotency WHERE at < $1 ORDER BY at LIMIT $2)";
         session.execute(sql, vec![(&outdated, Type::INT8), (&limit, Type::INT8)]).await?;
-        session.finish(&mut batch, PART_OF_ACTS).await?;
+        session.finish(&mut batch, self.shared.part(PART_OF_ACTS)).await?;
         self.shared.observer.committed(&batch.effects);
         if old.len() < usize::try_from(limit).unwrap_or(usize::MAX) {
             self.see_to_partitions(now, Some(before)).await?;

@@ -30,9 +30,27 @@ struct Desks {
     promised_webhooks: usize,
 }
 
-/// What one transaction promised.
+/// What one transaction promised. It is forgotten when this is dropped, however the transaction ends.
+pub(super) struct Promised<'a> {
+    hand_out: &'a HandOut,
+    promise: Promise,
+}
+
+impl Promised<'_> {
+    /// The transaction is on disk: hands over what was promised.
+    pub fn keep(self, batch: &mut Batch, bodies: &Bodies, hands: &Hands) -> Result<(), StoreError> {
+        HandOut::keep(&self.promise, batch, bodies, hands)
+    }
+}
+
+impl Drop for Promised<'_> {
+    fn drop(&mut self) {
+        self.hand_out.forget(&mut self.promise);
+    }
+}
+
 #[derive(Default)]
-pub(super) struct Promise {
+struct Promise {
     tasks: Option<(Arc<TaskTaker>, Vec<TaskId>)>,
     hosts: Vec<HostId>,
     webhooks: Option<(Arc<DeliveryTaker>, Vec<TaskId>)>,
@@ -54,8 +72,13 @@ impl HandOut {
         self.desks().webhooks = Some(Arc::downgrade(taker));
     }
 
+    /// Nothing is promised.
+    pub fn nothing(&self) -> Promised<'_> {
+        Promised { hand_out: self, promise: Promise::default() }
+    }
+
     /// Claims what the batch makes due, as far as there is room. `node` is who claims.
-    pub fn promise(&self, batch: &mut Batch, node: i64, dispatchers: usize) -> Promise {
+    pub fn promise(&self, batch: &mut Batch, node: i64, dispatchers: usize) -> Promised<'_> {
         let mut promise = Promise::default();
         let mut desks = self.desks();
         if self.tasks_drained.load(Ordering::Acquire) {
@@ -64,7 +87,8 @@ impl HandOut {
         if self.webhooks_drained.load(Ordering::Acquire) {
             self.promise_webhooks(&mut desks, batch, node, &mut promise);
         }
-        promise
+        drop(desks);
+        Promised { hand_out: self, promise }
     }
 
     fn promise_calls(
@@ -131,8 +155,7 @@ impl HandOut {
         promise.webhooks = Some((taker, given));
     }
 
-    /// The transaction is on disk: hands over what was promised.
-    pub fn keep(&self, promise: Promise, batch: &mut Batch, bodies: &Bodies, hands: &Hands) -> Result<(), StoreError> {
+    fn keep(promise: &Promise, batch: &mut Batch, bodies: &Bodies, hands: &Hands) -> Result<(), StoreError> {
         let mut outcome = Ok(());
         if let Some((taker, ids)) = &promise.tasks {
             hands.calls.take(ids.iter().copied());
@@ -154,14 +177,13 @@ impl HandOut {
             }
             taker.take(claimed);
         }
-        self.forget(promise);
         outcome
     }
 
     /// The transaction came to nothing, or what it promised was handed over.
-    pub fn forget(&self, promise: Promise) {
+    fn forget(&self, promise: &mut Promise) {
         let mut desks = self.desks();
-        for host in promise.hosts {
+        for host in promise.hosts.drain(..) {
             if let Some(calls) = desks.promised_calls.get_mut(&host) {
                 *calls -= 1;
                 if *calls == 0 {
@@ -169,7 +191,7 @@ impl HandOut {
                 }
             }
         }
-        if let Some((_, ids)) = promise.webhooks {
+        if let Some((_, ids)) = promise.webhooks.take() {
             desks.promised_webhooks -= ids.len();
         }
     }

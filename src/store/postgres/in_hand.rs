@@ -93,7 +93,7 @@ impl Postgres {
                 batch.transition(id, &event, None, now)?;
             }
         }
-        session.finish(&mut batch, PART_OF_ACTS).await?;
+        session.finish(&mut batch, self.shared.part(PART_OF_ACTS)).await?;
         self.shared.observer.committed(&batch.effects);
         Ok(())
     }

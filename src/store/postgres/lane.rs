@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::acts::{Act, Done};
 use super::batch::{self, BEGIN, Batch, Known};
 use super::connect::{Connector, Link};
-use super::handout::HandOut;
+use super::handout::{HandOut, Promised};
 use super::in_hand::Hands;
 use super::node::Me;
 use super::{away, failed};
@@ -30,8 +30,14 @@ const BATCH_BYTES: usize = 32 << 20;
 /// Commands that may wait in one lane.
 const QUEUE_MAX: usize = 4096;
 
+/// How long a connection may take to come about, greetings and all.
+const CONNECT: Duration = Duration::from_secs(4);
+
 /// How long a transaction may take before its connection is taken for dead.
 const PATIENCE: Duration = Duration::from_secs(8);
+
+/// Writers of a node: its lanes, and whatever writes beside them.
+const PARTS_OF_A_NODE: i32 = 16;
 
 /// Pauses between attempts to reach the server.
 const PAUSES: [Duration; 4] =
@@ -54,10 +60,17 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    fn promise(&self, batch: &mut Batch) -> super::handout::Promise {
+    /// Which part of the counters a writer of this node has to itself, as far as there are parts: nodes are told apart by
+    /// their numbers, and where two share a part they wait for each other.
+    pub fn part(&self, writer: i32) -> i32 {
+        const NODES: i64 = 16;
+        i32::try_from(self.me.id() % NODES).unwrap_or_default() * PARTS_OF_A_NODE + writer
+    }
+
+    fn promise(&self, batch: &mut Batch) -> Promised<'_> {
         match self.me.claims() {
             Some(node) => self.hand_out.promise(batch, node, self.dispatchers.load(Ordering::Acquire)),
-            None => super::handout::Promise::default(),
+            None => self.hand_out.nothing(),
         }
     }
 }
@@ -176,34 +189,29 @@ impl Lane {
         let answers: Answers = acts.iter().map(|act| batch.perform(act)).collect();
         let shared = &self.shared;
         let promise = shared.promise(&mut batch);
-        match batch.commit(link, self.number).await {
+        match batch.commit(link, shared.part(self.number)).await {
             Ok(bodies) => {
-                let kept = shared.hand_out.keep(promise, &mut batch, &bodies, &shared.hands);
+                let kept = promise.keep(&mut batch, &bodies, &shared.hands);
                 shared.observer.committed(&batch.effects);
                 if let Err(error) = kept {
                     tracing::error!(%error, "A webhook cannot be delivered: what it tells cannot be read");
                 }
                 Ok(answers)
             }
-            Err(error) => {
-                shared.hand_out.forget(promise);
-                Err(error)
-            }
+            Err(error) => Err(error),
         }
     }
 
     async fn connect(&mut self) -> Result<(), StoreError> {
-        match self.shared.connector.open().await {
-            Ok(link) => {
-                (self.link, self.failures) = (Some(link), 0);
-                Ok(())
-            }
-            Err(error) => {
-                self.link = None;
-                self.failures += 1;
-                Err(failed(error))
-            }
-        }
+        let outcome = match tokio::time::timeout(CONNECT, self.shared.connector.open()).await {
+            Ok(Ok(link)) => Ok(link),
+            Ok(Err(error)) => Err(failed(error)),
+            Err(_) => Err(away("the database does not answer")),
+        };
+        self.failures = if outcome.is_ok() { 0 } else { self.failures + 1 };
+        self.link = None;
+        self.link = Some(outcome?);
+        Ok(())
     }
 
     /// Until the server is there again, whoever asks is told so at once.

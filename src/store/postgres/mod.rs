@@ -52,13 +52,15 @@ pub use self::node::{Beat, Introduction, NodeState, Seen};
 /// Transactions that a node makes side by side for its commands.
 const LANES: usize = 2;
 
-/// The part of the counters that claims and other rare acts write; lanes have those of their numbers.
-const PART_OF_ACTS: i32 = 1000;
+/// The part of a node's counters that claims and other rare acts write; lanes have those of their numbers.
+const PART_OF_ACTS: i32 = 15;
 
 /// The shared store.
 pub struct Postgres {
     lanes: Lanes,
     pool: Pool<Connector>,
+    /// Connections that only the node's own life uses: what callers ask must not keep it from being heard.
+    vital: Pool<Connector>,
     shared: Arc<Shared>,
     introduction: Option<Introduction>,
     turn: Mutex<turn::Turn>,
@@ -101,7 +103,8 @@ impl Postgres {
         });
         let store = Self {
             lanes: Lanes::start(LANES, &shared),
-            pool: session::pool(connector)?,
+            pool: session::pool(connector.clone(), session::CONNECTIONS)?,
+            vital: session::pool(connector, 2)?,
             shared,
             introduction: options.introduction,
             turn: Mutex::default(),
@@ -415,10 +418,8 @@ impl Store for Postgres {
     }
 
     async fn team(&self, id: TeamId) -> Result<Team, StoreError> {
-        let session = Session::open(&self.pool).await?;
-        let team = teams::team(&session, id).await?;
-        session.close();
-        Ok(team)
+        let row = self.one(&format!("{} WHERE id = $1", teams::TEAM), vec![(&id.0, Type::INT8)]).await?;
+        row.as_ref().map(teams::read_team).ok_or(StoreError::NotFound)
     }
 
     async fn rotate_secret(&self, id: TeamId, sealed: Vec<u8>, old_until: Timestamp) -> Result<Team, StoreError> {
@@ -479,6 +480,8 @@ impl Store for Postgres {
 fn failed(error: tokio_postgres::Error) -> StoreError {
     match error.as_db_error() {
         Some(error) if *error.code() == SqlState::UNIQUE_VIOLATION => StoreError::Taken,
+        // A text with a NUL: whatever is looked for, it is not here.
+        Some(error) if *error.code() == SqlState::CHARACTER_NOT_IN_REPERTOIRE => StoreError::NotFound,
         Some(error) => away(&format!("{} ({})", error.message(), error.code().code())),
         None => {
             let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();

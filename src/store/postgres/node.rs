@@ -112,7 +112,7 @@ impl Postgres {
         let calls = i32::try_from(calls).unwrap_or(i32::MAX);
         let began = Instant::now();
         let me = self.shared.me.id();
-        let session = Session::open(&self.pool).await?;
+        let session = Session::open(&self.vital).await?;
         let sql = format!(
             "UPDATE node SET seen_at = {NOW_MS}, alive_until = {NOW_MS} + $2, calls = $3 \
              WHERE id = $1 AND alive_until > {NOW_MS}"
@@ -162,7 +162,7 @@ impl Postgres {
 
     /// Says goodbye: what this node still has in hand may be taken back at once.
     pub async fn leave(&self) -> Result<(), StoreError> {
-        let session = Session::open(&self.pool).await?;
+        let session = Session::open(&self.vital).await?;
         session.execute("DELETE FROM node WHERE id = $1", vec![(&self.shared.me.id(), Type::INT8)]).await?;
         session.close();
         Ok(())
@@ -237,7 +237,7 @@ impl Postgres {
                 interrupted += 1;
             }
         }
-        session.finish(&mut batch, super::PART_OF_ACTS).await?;
+        session.finish(&mut batch, self.shared.part(super::PART_OF_ACTS)).await?;
         self.shared.observer.committed(&batch.effects);
         Ok((ids.len(), interrupted))
     }

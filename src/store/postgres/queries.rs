@@ -21,9 +21,9 @@ impl Postgres {
 
     pub(super) async fn read_state(&self, id: TaskId) -> Result<Task, StoreError> {
         let session = Session::open(&self.pool).await?;
-        let row = self.row_of(&session, id).await?;
+        let found = self.read_rows(&session, &[id.0]).await?.remove(&id);
         session.close();
-        Ok(row.task)
+        found.map(|row| row.task).ok_or(StoreError::NotFound)
     }
 
     pub(super) async fn read_record(&self, id: TaskId) -> Result<TaskRecord, StoreError> {

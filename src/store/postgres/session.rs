@@ -11,7 +11,7 @@ use super::{away, failed, unconfirmed};
 use crate::store::StoreError;
 
 /// Connections beside those of the lanes.
-const CONNECTIONS: usize = 8;
+pub(super) const CONNECTIONS: usize = 8;
 
 /// How long to wait for a free connection, and for a new one.
 const WAIT: Duration = Duration::from_secs(2);
@@ -20,9 +20,9 @@ const WAIT: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Makes the pool.
-pub(super) fn pool(connector: Connector) -> Result<Pool<Connector>, StoreError> {
+pub(super) fn pool(connector: Connector, connections: usize) -> Result<Pool<Connector>, StoreError> {
     Pool::builder(connector)
-        .max_size(CONNECTIONS)
+        .max_size(connections)
         .wait_timeout(Some(WAIT))
         .create_timeout(Some(WAIT))
         .recycle_timeout(Some(WAIT))

@@ -35,7 +35,7 @@ impl Enter for Postgres {
             "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = EXCLUDED.value";
         let value = last.0.as_bytes().to_vec();
         session.execute(sql, vec![(&MOVED_UP_TO, Type::TEXT), (&value, Type::BYTEA)]).await?;
-        session.finish(&mut batch, PART_OF_ACTS).await?;
+        session.finish(&mut batch, self.shared.part(PART_OF_ACTS)).await?;
         Ok(())
     }
 

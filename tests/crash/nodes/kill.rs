@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use super::cluster::Cluster;
@@ -10,6 +11,7 @@ use crate::check::assert_none;
 use crate::harness::load::Load;
 use crate::harness::random::Random;
 use crate::harness::{sized, until_soon};
+use crate::ledger::Kind;
 use crate::postgres;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -21,6 +23,11 @@ async fn nodes_that_are_killed_lose_nothing() {
     let (kills, mut with_calls) = (sized(4, 120), 0);
     for _ in 0..kills {
         sleep(Duration::from_millis(random.between(300, 1_500))).await;
+        // Calls that outlast the moment, a few on each node.
+        for _ in 0..15 {
+            let slow = json!({"targetUrl": world.target.url("/call?delay=600"), "priority": 10});
+            world.create(0, Kind::Plain, &slow).await;
+        }
         until_soon(|| world.unanswered() > 0 && world.target.in_flight() > 0).await;
         with_calls += usize::from(world.target.in_flight() > 0);
         let node = random.index(cluster.nodes.len());
