@@ -59,6 +59,20 @@ async fn large_pages_at_once_take_bounded_memory() {
     assert!(with_a_place > 0 && told.iter().all(|status| status == "200" || status == "503"), "{told:?}");
     assert!(with_a_place < pages, "all {pages} pages fitted at once: the bound was not reached");
     // Those who read get their pages whole.
+    for (status, length) in read_whole(&world).await {
+        assert!(status == 200 && length > tasks * (mib << 20), "{status}: {length} bytes");
+    }
+    let most = memory(&server, "VmHWM").saturating_sub(before) >> 10;
+    println!(
+        "Large pages: {pages} pages of {tasks} tasks of {mib} MiB took {while_stuck} MiB while stuck, {most} MiB in all"
+    );
+    // The room that there is for them, and as much again for the allocator and the store's own copies.
+    assert!(most < 512, "{most} MiB");
+    server.stop().await;
+}
+
+/// Two readers, who ask again until there is room: each one's status and bytes.
+async fn read_whole(world: &World) -> Vec<(u16, usize)> {
     let mut readers = JoinSet::new();
     for _ in 0..2 {
         let client = Client::new(world.site.addr, Some(&world.site.key));
@@ -72,14 +86,5 @@ async fn large_pages_at_once_take_bounded_memory() {
             }
         });
     }
-    for (status, length) in readers.join_all().await {
-        assert!(status == 200 && length > tasks * (mib << 20), "{status}: {length} bytes");
-    }
-    let most = memory(&server, "VmHWM").saturating_sub(before) >> 10;
-    println!(
-        "Large pages: {pages} pages of {tasks} tasks of {mib} MiB took {while_stuck} MiB while stuck, {most} MiB in all"
-    );
-    // The room that there is for them, and as much again for the allocator and the store's own copies.
-    assert!(most < 512, "{most} MiB");
-    server.stop().await;
+    readers.join_all().await
 }
