@@ -8,6 +8,7 @@ mod cut_off;
 mod failover;
 mod freeze;
 mod kill;
+mod long_transaction;
 mod pooler;
 mod races;
 mod restart;

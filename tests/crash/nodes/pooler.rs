@@ -93,7 +93,7 @@ async fn behind_a_pooler_in_transaction_mode_everything_works() {
 }
 
 /// How long after its creation the slowest of the first calls came, but for one in a hundred.
-async fn slowest_pick_up(world: &crate::harness::world::World) -> i64 {
+pub async fn slowest_pick_up(world: &crate::harness::world::World) -> i64 {
     let calls = world.target.calls();
     let created = world.list(0, "").await;
     let mut waits: Vec<i64> = created

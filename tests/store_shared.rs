@@ -1,0 +1,201 @@
+//! What only a store that nodes share has to show: many writers at once, on several nodes, and partitions that go whole.
+
+#[path = "support/postgres.rs"]
+mod postgres;
+#[path = "support/shared.rs"]
+mod shared;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use asyncqueue::clock::{Clock, SystemClock};
+use asyncqueue::store::{HostId, NewTask, NewTeam, Store, StoreError};
+use asyncqueue::task::{
+    Backoff, CallbackVerdict, EarlyCallbacks, Entry, Event, Follow, Method, Payload, Policy, Request, State, Status,
+    Task, TaskId, TeamId, Then, Timestamp,
+};
+use shared::Shared;
+use tokio::task::JoinSet;
+
+async fn team(store: &Shared) -> TeamId {
+    let new = NewTeam { uid: uuid::Uuid::from_u128(7), name: "a".to_owned(), rate_limit: None };
+    store.create_team(new, Arc::new(|_| vec![1]), SystemClock.now()).await.unwrap().id
+}
+
+/// A task that waits for its callback.
+fn waiting(team: TeamId, now: Timestamp, number: u16) -> NewTask {
+    let id = TaskId::from_parts(u64::try_from(now.0).unwrap(), number, 5);
+    let policy = Policy {
+        max_retries: 0,
+        backoff: Backoff::Linear,
+        then: Then::Wait,
+        max_wait_ms: 3_600_000,
+        callback: true,
+        signal: false,
+        completion: false,
+    };
+    let deadline = now.plus(Duration::from_secs(3600));
+    let task = Task { state: State::Waiting { deadline }, attempt: 1, ..Task::new(id, team, 5, policy, None, now) };
+    let request = Request {
+        target_url: "https://target.example/".to_owned(),
+        method: Method::Post,
+        headers: Vec::new(),
+        body: Some("what is asked".to_owned()),
+        timeout_ms: 1000,
+        retry_on: Vec::new(),
+        delay_until: None,
+        wait_for_signal: false,
+        on_complete_url: None,
+        on_complete_max_retries: 0,
+        metadata: Vec::new(),
+        retry_of: None,
+        depth: 0,
+        follow: Follow::default(),
+    };
+    NewTask { task, request, host: HostId(1), key_number: 1, idempotency: None }
+}
+
+fn callback(verdict: CallbackVerdict) -> Event {
+    Event::Callback { verdict, early: EarlyCallbacks::Accept }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sixty_four_writers_on_two_nodes_lose_no_update_and_no_task_ends_twice() {
+    const TASKS: u16 = 8;
+    const WRITERS: usize = 64;
+    const NEWS: usize = 4;
+    let one = Arc::new(Shared::new().await);
+    let two = Arc::new(one.another().await);
+    let (team, now) = (team(&one).await, SystemClock.now());
+    let mut ids = Vec::new();
+    for number in 0..TASKS {
+        let new = waiting(team, now, number);
+        ids.push(new.task.id);
+        one.create(new).await.unwrap();
+    }
+    let ids = Arc::new(ids);
+    // All of them have told their news before any of them ends a task.
+    let told_all = Arc::new(tokio::sync::Barrier::new(WRITERS));
+    let mut writers = JoinSet::new();
+    for writer in 0..WRITERS {
+        let (ids, told_all) = (ids.clone(), told_all.clone());
+        let store = if writer % 2 == 0 { one.clone() } else { two.clone() };
+        writers.spawn(async move {
+            let mut ended = 0;
+            for round in 0..NEWS {
+                // Each in another order, so that transactions lock the same tasks crosswise.
+                for step in 0..ids.len() {
+                    let id = ids[(step * (1 + writer % 7) + writer + round) % ids.len()];
+                    let payload = Some(Payload::told(format!("{{\"w\":{writer}}}").into()));
+                    store.transition(id, callback(CallbackVerdict::Interim), payload, now).await.unwrap();
+                }
+            }
+            told_all.wait().await;
+            for id in ids.iter() {
+                let told = store.transition(*id, Event::Cancel, None, now).await;
+                assert!(matches!(told, Ok(_) | Err(StoreError::Refused(_))), "{told:?}");
+                ended += usize::from(told.is_ok());
+            }
+            ended
+        });
+    }
+    let mut ended = 0;
+    while let Some(outcome) = writers.join_next().await {
+        ended += outcome.unwrap();
+    }
+    assert_eq!(ended, usize::from(TASKS), "each task ends once");
+    for id in ids.iter() {
+        let events = one.events(*id).await.unwrap();
+        let news = events.iter().filter(|event| event.entry == Entry::Progress).count();
+        assert_eq!(news, WRITERS * NEWS, "every update is there");
+        assert_eq!(two.state(*id).await.unwrap().status(), Status::Cancelled);
+    }
+    let counts = one.counts().await.unwrap();
+    assert_eq!(counts.get(&Status::Cancelled), Some(&u64::from(TASKS)));
+    assert_eq!(counts.get(&Status::Waiting).copied().unwrap_or_default(), 0);
+}
+
+#[tokio::test]
+async fn a_day_whose_tasks_are_all_gone_is_dropped_whole() {
+    let store = Shared::new().await;
+    let (team, now) = (team(&store).await, SystemClock.now());
+    let partitions = || {
+        let sql = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'journal'::regclass";
+        let database = store.url().rsplit('/').next().unwrap();
+        postgres::shared().sql(database, sql).parse::<u32>().unwrap()
+    };
+    let before = partitions();
+    assert!(before >= 4, "the default one, and three days ahead: {before}");
+    let mut ids = Vec::new();
+    for number in 0..3 {
+        let new = waiting(team, now, number);
+        ids.push(new.task.id);
+        store.create(new).await.unwrap();
+    }
+    for id in &ids[..2] {
+        store.transition(*id, Event::Cancel, None, now).await.unwrap();
+    }
+    // Retention as it is two days later: one task of the day is still there, so the day is.
+    let later = now.plus(Duration::from_secs(2 * 86_400));
+    assert_eq!(store.purge(later, 100, later).await.unwrap(), 2);
+    assert!(partitions() >= before);
+    assert_eq!(store.read(ids[2]).await.unwrap().request.body.as_deref(), Some("what is asked"));
+    store.transition(ids[2], callback(CallbackVerdict::Done), Some(Payload::told("{}".into())), now).await.unwrap();
+    let had = partitions();
+    assert_eq!(store.purge(later, 100, later).await.unwrap(), 1);
+    assert_eq!(partitions(), had - 1);
+    assert!(matches!(store.read(ids[2]).await, Err(StoreError::NotFound)));
+}
+
+/// What the tables and their indexes take, bytes.
+fn size(store: &Shared) -> u64 {
+    let sql = "SELECT sum(pg_total_relation_size(c.oid)) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+        WHERE n.nspname = 'public' AND c.relkind = 'r'";
+    let database = store.url().rsplit('/').next().unwrap();
+    postgres::shared().sql(database, sql).parse().unwrap()
+}
+
+/// `ASYNCQUEUE_TEST_LARGE=1` churns five million tasks.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn churn_leaves_no_bloat() {
+    let large = std::env::var("ASYNCQUEUE_TEST_LARGE").is_ok_and(|value| value == "1");
+    let (rounds, tasks) = if large { (250, 20_000) } else { (6, 1_500) };
+    let store = Arc::new(Shared::new().await);
+    let (team, start) = (team(&store).await, SystemClock.now());
+    let (mut first, mut last) = (0, 0);
+    for round in 0..rounds {
+        let now = start.plus_millis(round);
+        let mut lives = JoinSet::new();
+        for number in 0..tasks {
+            let store = store.clone();
+            // The counter in an id has 15 bits.
+            let new =
+                waiting(team, now.plus_millis(i64::from(number) / 30_000), u16::try_from(number % 30_000).unwrap());
+            lives.spawn(async move {
+                let id = new.task.id;
+                store.create(new).await.unwrap();
+                let payload = Some(Payload::told(vec![b'x'; 1000].into()));
+                store.transition(id, callback(CallbackVerdict::Done), payload, now).await.unwrap();
+            });
+            if lives.len() >= 256 {
+                lives.join_next().await.unwrap().unwrap();
+            }
+        }
+        while let Some(life) = lives.join_next().await {
+            life.unwrap();
+        }
+        let full = size(&store);
+        // A timer is left behind until its time has come.
+        let later = now.plus(Duration::from_secs(7200));
+        let sweep = asyncqueue::store::Sweep { limit: 1000, missed_before: Timestamp(0), not_before: Timestamp(0) };
+        while store.fire_timers(sweep, later).await.unwrap() > 0 {}
+        while store.purge(now.plus_millis(1), 500, now).await.unwrap() > 0 {}
+        // As autovacuum does, which nobody can wait for in a test.
+        let database = store.url().rsplit('/').next().unwrap();
+        postgres::shared().sql(database, "VACUUM");
+        first = if round == 0 { full } else { first };
+        last = full;
+    }
+    println!("{rounds} rounds of {tasks} tasks: {first} bytes when the first was full, {last} when the last was");
+    assert!(last < 2 * first, "{first} bytes became {last}");
+}
