@@ -52,5 +52,6 @@ pub(super) fn views(
         settings: config.in_force(),
         node: address.to_string(),
         backend: if opened.file.is_some() { "SQLite, embedded" } else { "PostgreSQL" },
+        shared: opened.shared.clone(),
     }
 }

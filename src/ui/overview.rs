@@ -9,6 +9,7 @@ use super::{tasks, words};
 use crate::stats::{Calls, Latencies, MINUTES, Minute, Names, Team};
 use crate::store::Counts;
 use crate::store::browse::{Stuck, Summary, waiting_since};
+use crate::store::postgres::NodeState;
 use crate::task::{State, Status, Timestamp};
 
 /// What the page is made of.
@@ -29,6 +30,8 @@ pub struct Overview<'a> {
     pub first: &'a str,
     /// What runs the tasks: name, version, store.
     pub node: [&'a str; 3],
+    /// All nodes, where several share the store.
+    pub nodes: &'a [NodeState],
 }
 
 impl Overview<'_> {
@@ -254,6 +257,9 @@ impl Overview<'_> {
     }
 
     fn nodes(&self) -> Markup {
+        if !self.nodes.is_empty() {
+            return self.many_nodes();
+        }
         let [name, version, store] = self.node;
         html! {
             section.panel aria-labelledby="nodes" {
@@ -266,6 +272,31 @@ impl Overview<'_> {
                         td data-label="Store" { (store) }
                         td data-label="Up" { (words::duration(self.now.millis_since(self.started))) }
                     } }
+                } }
+            }
+        }
+    }
+}
+
+impl Overview<'_> {
+    fn many_nodes(&self) -> Markup {
+        let [here, ..] = self.node;
+        html! {
+            section.panel aria-labelledby="nodes" {
+                header { h2 id="nodes" { "Nodes" } p { "The charts show what the one at " (here) " did since its start" } }
+                div.scroll { table.cards {
+                    thead { tr { th { "Node" } th { "Roles" } th { "Calls" } th { "Version" } th { "Heard" } th { "Up" } } }
+                    tbody { @for node in self.nodes { tr {
+                        td {
+                            @if node.alive { span.status.t-ok { (node.name) } }
+                            @else { span.status.t-bad { (node.name) " is gone" } }
+                        }
+                        td data-label="Roles" { (node.roles.replace(',', ", ")) }
+                        td data-label="Calls" { (node.calls) }
+                        td data-label="Version" { (node.version) }
+                        td data-label="Heard" { (words::ago(node.seen_at, self.now)) }
+                        td data-label="Up" { (words::duration(self.now.millis_since(node.started_at))) }
+                    } } }
                 } }
             }
         }

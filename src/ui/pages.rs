@@ -55,6 +55,10 @@ pub async fn overview(State(ui): Shared, who: SignedIn, uri: Uri) -> Result<Resp
     let (counts, stuck) =
         tokio::try_join!(ui.views.browse.depth(who.team.id), ui.views.browse.stuck(who.team.id, STUCK_STEPS))
             .map_err(|error| unavailable(&error))?;
+    let nodes = match &ui.views.shared {
+        Some(store) => store.nodes().await.map_err(|error| unavailable(&error))?,
+        None => Vec::new(),
+    };
     let page = Overview {
         stats: &ui.views.stats.of(who.team.id),
         started: ui.views.stats.started(),
@@ -64,6 +68,7 @@ pub async fn overview(State(ui): Shared, who: SignedIn, uri: Uri) -> Result<Resp
         reader: &reader(&who, &uri),
         first: &first_command(&ui.base_url),
         node: [&ui.views.node, env!("CARGO_PKG_VERSION"), ui.views.backend],
+        nodes: &nodes,
     };
     Ok(shown(StatusCode::OK, page.draw()))
 }

@@ -9,6 +9,7 @@ use crate::clock::Clock;
 use crate::credentials::Ids;
 use crate::stats::Statistics;
 use crate::store::browse::Browse;
+use crate::store::postgres::Postgres;
 use crate::waiters::Waiters;
 
 /// What pages about tasks are made of.
@@ -33,4 +34,6 @@ pub struct Views {
     pub node: String,
     /// Where its tasks are kept.
     pub backend: &'static str,
+    /// The store that other nodes share, which knows them.
+    pub shared: Option<Arc<Postgres>>,
 }

@@ -82,9 +82,8 @@ struct Fate {
     after: Duration,
 }
 
-/// Is slow until the service has enough.
-async fn dawdle(mut stream: TcpStream, start: String, drip: &'static str) -> Fate {
-    let began = Instant::now();
+/// Is slow until the service has enough, on a connection that was made no earlier than `began`.
+async fn dawdle(mut stream: TcpStream, began: Instant, start: String, drip: &'static str) -> Fate {
     let _ = stream.write_all(start.as_bytes()).await;
     let mut tick = interval(Duration::from_millis(500));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -157,9 +156,11 @@ async fn every_kind_of_slow_client_is_let_go_while_others_are_served() {
     let mut dawdlers = JoinSet::new();
     for number in 0..each * CASES.len() {
         let case = CASES[number % CASES.len()];
+        // The service's time runs from the connection on, however late this client comes to its next step.
+        let began = Instant::now();
         let stream = TcpStream::connect(site.addr).await.expect("a connection");
         let start = case.start.replace("/v1/signals/x", &path);
-        dawdlers.spawn(async move { (case, dawdle(stream, start, case.drip).await) });
+        dawdlers.spawn(async move { (case, dawdle(stream, began, start, case.drip).await) });
     }
     let most = descriptors(&server) - before;
     while let Ok(Some(let_go)) = timeout(PATIENCE, dawdlers.join_next()).await {

@@ -114,3 +114,18 @@ async fn after_signing_in_one_is_where_one_wanted_to_be_and_never_elsewhere() {
         assert_eq!(answer.header("location"), Some(place), "{next:?}");
     }
 }
+
+#[tokio::test]
+async fn the_overview_names_the_nodes() {
+    let service = crate::support::Service::start().await;
+    let ada = super::set_up(&service).await;
+    let page = ada.get(&service, "/").await.expect(200).text().to_owned();
+    let nodes = &page[page.find("id=\"nodes\"").expect("the panel")..];
+    // A node of a shared store tells what it does; where it is asked for the address it listens on, it tells the one it was given.
+    let shown = if crate::support::service::is_shared() {
+        "api, callbacks, dispatch, deliver, poll".to_owned()
+    } else {
+        service.address.to_string()
+    };
+    assert!(nodes.contains(&shown), "{nodes}");
+}
