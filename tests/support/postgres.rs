@@ -90,7 +90,7 @@ impl Server {
     pub fn configure(&self, more: &str) {
         let Self { port, folder, .. } = self;
         let text = format!(
-            "port = {port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = '{}'\nmax_connections = 1000\n\
+            "port = {port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = '{}'\nmax_connections = 3000\n\
              shared_buffers = 128MB\nmax_wal_size = 2GB\nlogging_collector = off\n{more}\n",
             folder.display()
         );
