@@ -199,3 +199,47 @@ async fn churn_leaves_no_bloat() {
     println!("{rounds} rounds of {tasks} tasks: {first} bytes when the first was full, {last} when the last was");
     assert!(last < 2 * first, "{first} bytes became {last}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_that_did_not_wait_for_its_standby_is_unknown_and_not_repeated() {
+    let server = postgres::Server::start();
+    let store = Arc::new(Shared::at(server.database()).await);
+    let database = store.url().rsplit('/').next().unwrap().to_owned();
+    let team = team(&store).await;
+    server.configure("synchronous_standby_names = 'nobody'");
+    server.reload();
+    let creating = tokio::spawn({
+        let store = store.clone();
+        async move { store.create(waiting(team, SystemClock.now(), 1)).await }
+    });
+    let mut cancelled = 0;
+    while !creating.is_finished() {
+        let sql = "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+        cancelled += server.sql(&database, sql).parse::<u32>().unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let outcome = creating.await.unwrap();
+    assert!(matches!(outcome, Err(StoreError::Unavailable(_))), "{outcome:?}");
+    assert_eq!(cancelled, 1, "the window was missed, or the commit was tried again");
+    assert_eq!(server.sql(&database, "SELECT count(*) FROM task"), "1");
+}
+
+#[tokio::test]
+async fn a_task_that_is_cancelled_and_removed_in_one_transaction_leaves_nothing_behind() {
+    let store = Shared::new().await;
+    let (team, now) = (team(&store).await, SystemClock.now());
+    let mut new = waiting(team, now, 1);
+    new.task = Task::new(new.task.id, team, 5, new.task.policy, None, now);
+    let id = new.task.id;
+    store.create(new).await.unwrap();
+    // Both are queued before the lane has a turn.
+    let (cancelled, removed) = tokio::join!(store.transition(id, Event::Cancel, None, now), store.delete(id));
+    cancelled.unwrap();
+    removed.unwrap();
+    let database = store.url().rsplit('/').next().unwrap();
+    for table in ["task", "call", "journal", "poll", "ended", "ended_badly"] {
+        assert_eq!(postgres::shared().sql(database, &format!("SELECT count(*) FROM {table}")), "0", "{table}");
+    }
+    let counts = store.counts().await.unwrap();
+    assert!(counts.values().all(|tasks| *tasks == 0), "{counts:?}");
+}

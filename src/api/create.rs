@@ -126,6 +126,9 @@ async fn store(api: &Api, team: &Team, asked: Asked, idempotency: Option<Idempot
     }
 }
 
+/// How many ids are tried for a task.
+const TRIES: usize = 3;
+
 /// Adds a task; answers it, or the id of the one that the same creation made before.
 pub(super) async fn insert(
     api: &Api,
@@ -134,7 +137,7 @@ pub(super) async fn insert(
     idempotency: Option<Idempotency>,
 ) -> Result<Result<TaskRecord, TaskId>, Problem> {
     let key_number = api.keyring.current();
-    loop {
+    for _ in 0..TRIES {
         let (id, now) = api.ids.make();
         let task = Task::new(id, team.id, asked.priority, asked.policy, asked.request.delay_until, now);
         let new =
@@ -147,6 +150,7 @@ pub(super) async fn insert(
             Err(error) => return Err(error.into()),
         }
     }
+    Err(StoreError::Taken.into())
 }
 
 /// The task as it is at its creation.

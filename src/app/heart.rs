@@ -55,7 +55,8 @@ impl Heart {
                         warn!("The other nodes took this one for dead; what it had in hand is theirs");
                         self.grip.let_go();
                     }
-                    self.rescue().await;
+                    // Others' work must not keep this node from being heard; what is left is done after the next beat.
+                    let _ = tokio::time::timeout(self.lease / 3, self.rescue()).await;
                     self.lease / 3
                 }
                 Ok(Err(error)) => {

@@ -299,6 +299,9 @@ impl Batch {
                 }
             }
         }
+        let journal = std::mem::take(&mut plan.journal);
+        plan.journal = journal.into_iter().filter(|line| !plan.removes(line.id)).collect();
+        self.jobs.retain(|(.., id)| !plan.removes(*id));
         for (at, id) in std::mem::take(&mut self.timers) {
             plan.timers.0.push(at);
             plan.timers.1.push(id);

@@ -19,6 +19,9 @@ const CONNECT: Duration = Duration::from_secs(3);
 /// How long the server may leave what was sent unacknowledged.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
 
+/// Where the server waits for its standby, and warns if it gives that up.
+const WAIT_FOR_STANDBY: &str = "SyncRepWaitForLSN";
+
 /// Makes connections.
 #[derive(Clone)]
 pub(super) struct Connector {
@@ -29,14 +32,23 @@ pub(super) struct Connector {
 /// One connection.
 pub(super) struct Link {
     pub client: Client,
-    /// The server warned of something. A commit that ends with a warning may not be on the standby's disk.
+    /// A commit did not wait for the standby to its end.
     warned: Arc<AtomicBool>,
+    /// Nobody knows what became of the last transaction, so nothing may be run again on this connection.
+    spoiled: AtomicBool,
 }
 
 impl Link {
-    /// Whether the server warned since this was asked last.
+    /// Whether a commit since this was asked last may not be on the standby's disk. It holds here all the same.
     pub fn was_warned(&self) -> bool {
-        self.warned.swap(false, Ordering::AcqRel)
+        let warned = self.warned.swap(false, Ordering::AcqRel);
+        self.spoiled.fetch_or(warned, Ordering::AcqRel);
+        warned
+    }
+
+    /// Whether it was ever so.
+    pub fn is_spoiled(&self) -> bool {
+        self.spoiled.load(Ordering::Acquire)
     }
 }
 
@@ -77,11 +89,14 @@ impl Connector {
                     && notice.severity() == "WARNING"
                 {
                     tracing::warn!(code = notice.code().code(), "The database warns: {}", notice.message());
-                    warning.store(true, Ordering::Release);
+                    // Told by the place in the server's source: the text is in the server's language.
+                    if notice.routine() == Some(WAIT_FOR_STANDBY) {
+                        warning.store(true, Ordering::Release);
+                    }
                 }
             }
         });
-        Ok(Link { client, warned })
+        Ok(Link { client, warned, spoiled: AtomicBool::new(false) })
     }
 }
 

@@ -150,6 +150,11 @@ impl Lane {
     async fn one_by_one(&mut self, acts: &[Act]) -> Answers {
         let mut answers = Answers::with_capacity(acts.len());
         for act in acts {
+            if self.link.is_none() {
+                // Nobody waits for one connection after the other.
+                answers.push(Err(away("the connection was lost")));
+                continue;
+            }
             let mut answer = self.attempt(std::slice::from_ref(act)).await;
             if answer.is_err() && self.link.is_some() {
                 // What somebody else did at the same time is seen now.
@@ -173,8 +178,9 @@ impl Lane {
                 Ok(answers)
             }
             Ok(Err(error)) => {
-                if !link.client.is_closed() && link.client.batch_execute("ROLLBACK").await.is_ok() {
-                    link.was_warned();
+                // What may hold must not be run again.
+                let usable = !link.is_spoiled() && !link.client.is_closed();
+                if usable && link.client.batch_execute("ROLLBACK").await.is_ok() {
                     self.link = Some(link);
                 }
                 Err(error)

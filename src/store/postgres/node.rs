@@ -34,6 +34,7 @@ impl Me {
         until.is_some_and(|until| Instant::now() < until).then(|| self.id())
     }
 
+    /// It lives; `until` is when it must have claimed the last.
     fn lives(&self, id: i64, until: Instant) {
         self.id.store(id, Ordering::Release);
         *self.alive_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
@@ -137,7 +138,8 @@ impl Postgres {
             ];
             session.execute(&sql, columns).await?;
         }
-        self.shared.me.lives(id, began + introduction.lease);
+        // Well before the others may take its calls up it lets go of them, and must not take up new ones.
+        self.shared.me.lives(id, began + introduction.lease * 2 / 3);
         let sql = format!(
             "SELECT {NOW_MS}, count(*) FILTER (WHERE alive_until > {NOW_MS} AND roles LIKE '%dispatch%'), \
              count(*) FILTER (WHERE alive_until > {NOW_MS}) FROM node"

@@ -292,6 +292,13 @@ impl Plan {
             self.removed_journals.push(id.0);
         }
         self.count(before, -1);
+        // One transaction may have ended the task and removed it.
+        if is_called(before) {
+            self.dropped_calls.push(id.0);
+        }
+        if before.task.polling.next_at.is_some() {
+            self.dropped_polls.push(id.0);
+        }
         if before.delivery.is_some_and(|delivery| delivery.next_attempt_at.is_some()) {
             self.dropped_webhooks.push(id.0);
         }
@@ -304,6 +311,11 @@ impl Plan {
             self.dropped_bad.1.push(code(before));
             self.dropped_bad.2.push(id.0);
         }
+    }
+
+    /// Whether the task is removed: then nothing is written about it any more.
+    pub fn removes(&self, id: Uuid) -> bool {
+        self.removed.contains(&id)
     }
 
     fn count(&mut self, row: &Row, change: i64) {
