@@ -129,7 +129,8 @@ async fn bodies(session: &Session, rows: &[Row]) -> Result<Bodies, StoreError> {
 async fn weights(session: &Session, rows: &[Row]) -> Result<std::collections::HashMap<TaskId, u64>, StoreError> {
     let ids: Vec<Uuid> = rows.iter().map(|row| row.task.id.0).collect();
     let sql = "SELECT t.id, coalesce(sum(octet_length(j.body)), 0)::bigint FROM task t \
-        JOIN journal j ON j.id = t.id AND j.seq IN (0, t.result, t.progress) WHERE t.id = ANY($1::uuid[]) GROUP BY t.id";
+        JOIN journal j ON j.id = t.id AND j.seq IN (0, t.result, t.progress) \
+        WHERE t.id = ANY($1::uuid[]) AND j.id = ANY($1::uuid[]) GROUP BY t.id";
     let found = session.query(sql, vec![(&ids, Type::UUID_ARRAY)]).await?;
     let weight =
         |row: &tokio_postgres::Row| (TaskId(row.get(0)), u64::try_from(row.get::<_, i64>(1)).unwrap_or_default());
