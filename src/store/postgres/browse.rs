@@ -18,8 +18,8 @@ use crate::task::{Status, TaskId, TeamId, Timestamp};
 /// Tasks looked at in one statement.
 const CHUNK: usize = 500;
 
-/// Where so few timers are, all that waits is found by them.
-const FEW_TIMERS: i64 = 20_000;
+/// A small table with no more rows than this is read as a whole.
+const FEW: i64 = 20_000;
 
 #[async_trait]
 impl Browse for Postgres {
@@ -64,8 +64,7 @@ fn read_count(row: &SqlRow, first: usize) -> (Status, u64) {
 
 /// Walks from the newest candidate to the oldest, until the page is full or the steps are used up.
 async fn walk(session: &Session, search: &Search) -> Result<Found, StoreError> {
-    let few = search.status == Some(Status::Waiting) && few_timers(session).await?;
-    let sql = candidates(search.status, few);
+    let sql = candidates(session, search.status).await?;
     let mut found = Found { tasks: Vec::new(), next: None, looked_at: 0 };
     let (from, mut beyond) = bounds(search);
     let (mut steps, mut last) = (search.steps, None);
@@ -77,7 +76,9 @@ async fn walk(session: &Session, search: &Search) -> Result<Found, StoreError> {
             vec![(&search.team.0, Type::INT8), (&from, Type::UUID), (&beyond, Type::UUID), (&limit, Type::INT8)];
         let rows = session.query(&sql, columns).await?;
         let rows: Vec<Row> = rows.iter().map(row::read).collect::<Result<_, _>>()?;
-        let fitting: Vec<Row> = rows.iter().filter(|row| fits(row, search)).cloned().collect();
+        // Whatever fits is shown, unless its request is asked too.
+        let room = if search.asks_the_request() { chunk } else { search.limit - found.tasks.len() };
+        let fitting: Vec<Row> = rows.iter().filter(|row| fits(row, search)).take(room).cloned().collect();
         let mut heads = heads(session, &fitting).await?;
         for row in &rows {
             if found.tasks.len() == search.limit || steps == 0 {
@@ -111,38 +112,58 @@ fn bounds(search: &Search) -> (Uuid, Uuid) {
     (search.from.map_or(Uuid::nil(), first_of), beyond)
 }
 
-/// The statement that walks. Where a small table holds a status's tasks, it is walked instead.
-fn candidates(status: Option<Status>, few: bool) -> String {
+/// The statement that walks; each of its rows is a step. The planner has no choice in what it reads first: what is rare it
+/// would look for among all tasks.
+async fn candidates(session: &Session, status: Option<Status>) -> Result<String, StoreError> {
     let columns = row::COLUMNS;
-    let by_id = "t.id >= $2 AND t.id < $3 ORDER BY t.id DESC LIMIT $4";
-    match status.map(|status| (status, facts::status_code(status))) {
-        Some((Status::Failed | Status::Timeout | Status::Cancelled, code)) => format!(
+    let Some((table, code)) = status.and_then(|status| Some((table_of(status)?, facts::status_code(status)))) else {
+        return Ok(team_walk());
+    };
+    let walk = match table {
+        "ended_badly" => format!(
             "SELECT {columns} FROM ended_badly b JOIN task t ON t.id = b.id WHERE b.team = $1 AND b.status = {code} \
              AND b.id >= $2 AND b.id < $3 ORDER BY b.id DESC LIMIT $4"
         ),
-        Some((Status::Pending | Status::Processing, code)) => among(columns, "call", code, by_id),
-        Some((Status::Delayed, code)) => among(columns, "timer", code, by_id),
-        Some((Status::Polling, code)) => among(columns, "poll", code, by_id),
-        Some((Status::Waiting, code)) if few => among(columns, "timer", code, by_id),
-        _ => format!("SELECT {columns} FROM task t WHERE t.team = $1 AND {by_id}"),
+        table if is_small(session, table).await? => format!(
+            "SELECT {columns} FROM task t WHERE t.id = ANY(ARRAY(SELECT id FROM {table} WHERE id >= $2 AND id < $3)) \
+             AND t.team = $1 AND t.status = {code} ORDER BY t.id DESC LIMIT $4"
+        ),
+        // Its key begins with the time, so that it cannot be walked by id.
+        "timer" => team_walk(),
+        // Other teams' tasks are steps too.
+        table => format!(
+            "SELECT {columns} FROM (SELECT id FROM {table} WHERE id >= $2 AND id < $3 ORDER BY id DESC LIMIT $4) w \
+             JOIN task t ON t.id = w.id ORDER BY w.id DESC"
+        ),
+    };
+    Ok(walk)
+}
+
+/// The table beside the hot one that holds all tasks in this status, if one does.
+fn table_of(status: Status) -> Option<&'static str> {
+    match status {
+        Status::Pending | Status::Processing => Some("call"),
+        Status::Delayed | Status::Waiting => Some("timer"),
+        Status::Polling => Some("poll"),
+        Status::Failed | Status::Timeout | Status::Cancelled => Some("ended_badly"),
+        Status::Completed => None,
     }
 }
 
-fn among(columns: &str, table: &str, code: i64, by_id: &str) -> String {
-    format!(
-        "SELECT {columns} FROM task t WHERE t.team = $1 AND t.status = {code} AND t.id IN (SELECT id FROM {table}) AND {by_id}"
-    )
+fn team_walk() -> String {
+    let columns = row::COLUMNS;
+    format!("SELECT {columns} FROM task t WHERE t.team = $1 AND t.id >= $2 AND t.id < $3 ORDER BY t.id DESC LIMIT $4")
 }
 
-async fn few_timers(session: &Session) -> Result<bool, StoreError> {
-    let most = FEW_TIMERS + 1;
-    let sql = "SELECT count(*) FROM (SELECT 1 FROM timer LIMIT $1) AS few";
-    let row = session.query_one(sql, vec![(&most, Type::INT8)]).await?;
-    Ok(row.is_none_or(|row| row.get::<_, i64>(0) <= FEW_TIMERS))
+async fn is_small(session: &Session, table: &str) -> Result<bool, StoreError> {
+    let sql = format!("SELECT count(*) FROM (SELECT 1 FROM {table} LIMIT $1) AS few");
+    let row = session.query_one(&sql, vec![(&(FEW + 1), Type::INT8)]).await?;
+    Ok(row.is_none_or(|row| row.get::<_, i64>(0) <= FEW))
 }
 
 fn fits(row: &Row, search: &Search) -> bool {
-    search.status.is_none_or(|status| row.task.status() == status)
+    row.task.team == search.team
+        && search.status.is_none_or(|status| row.task.status() == status)
         && search.webhook.is_none_or(|status| row.delivery.is_some_and(|delivery| delivery.status == status))
         && search.host.is_none_or(|host| row.host == host)
 }
@@ -174,9 +195,13 @@ async fn summaries(session: &Session, rows: &[Row]) -> Result<Vec<Summary>, Stor
     known.collect()
 }
 
+/// The longest due of the team's own queue, as far as the steps go, and of the oldest tasks to be called at all.
 async fn longest_due(session: &Session, team: TeamId, steps: usize) -> Result<Option<Summary>, StoreError> {
     let sql = format!(
-        "SELECT {} FROM (SELECT id, since FROM call WHERE node IS NULL AND team = $1 LIMIT $2) c \
+        "SELECT {} FROM ((SELECT id, since FROM call WHERE node IS NULL AND team = $1 \
+         ORDER BY team, host, rank, since, id LIMIT $2) UNION \
+         SELECT id, since FROM (SELECT id, since, team, node FROM call ORDER BY id LIMIT $2) front \
+         WHERE node IS NULL AND team = $1) c \
          JOIN task t ON t.id = c.id WHERE t.status = 0 ORDER BY c.since, c.id LIMIT 1",
         row::COLUMNS
     );
