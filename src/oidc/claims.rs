@@ -117,7 +117,7 @@ fn check(claims: Claims, expected: &Expected<'_>) -> Result<Person, &'static str
     if claims.nonce.as_deref() != Some(expected.nonce) {
         return Err("is of another attempt");
     }
-    if claims.sub.is_empty() || claims.sub.len() > 255 {
+    if claims.sub.is_empty() || claims.sub.len() > 255 || claims.sub.contains(char::is_control) {
         return Err("does not say whom it is about");
     }
     let is_sure = match claims.email_verified {

@@ -48,7 +48,9 @@ async fn a_wrong_password_and_an_unknown_account_are_told_the_same() {
     set_up(&service).await;
     let mut browser = Browser::default();
     let mut texts = Vec::new();
-    for (email, password) in [(ADA, "wrong otter bicycle"), ("nobody@example.com", PASSWORD), (ADA, "")] {
+    for (email, password) in
+        [(ADA, "wrong otter bicycle"), ("nobody@example.com", PASSWORD), (ADA, ""), ("\0", PASSWORD)]
+    {
         let answer = browser.submit(&service, "/login", &[("email", email), ("password", password)]).await.expect(401);
         assert_eq!(answer.header("set-cookie"), None);
         texts.push(answer.text().replace(email, "…"));

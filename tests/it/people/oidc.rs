@@ -216,6 +216,7 @@ async fn a_token_that_says_anything_wrong_lets_nobody_in() {
         json!({"nonce": "another"}),
         json!({"nonce": null}),
         json!({"sub": ""}),
+        json!({"sub": "ada\0"}),
     ] {
         provider.lie(lies.clone());
         let mut browser = Browser::default();
