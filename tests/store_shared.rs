@@ -1,9 +1,11 @@
-//! What only a store that nodes share has to show: many writers at once, on several nodes, and partitions that go whole.
+//! What only a store that nodes share has to show: many writers at once, on several nodes, no bloat, and what is in the
+//! modules beside.
 
 #[path = "support/postgres.rs"]
 mod postgres;
 #[path = "support/shared.rs"]
 mod shared;
+mod shared_store;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -113,38 +115,6 @@ async fn sixty_four_writers_on_two_nodes_lose_no_update_and_no_task_ends_twice()
     let counts = one.counts().await.unwrap();
     assert_eq!(counts.get(&Status::Cancelled), Some(&u64::from(TASKS)));
     assert_eq!(counts.get(&Status::Waiting).copied().unwrap_or_default(), 0);
-}
-
-#[tokio::test]
-async fn a_day_whose_tasks_are_all_gone_is_dropped_whole() {
-    let store = Shared::new().await;
-    let (team, now) = (team(&store).await, SystemClock.now());
-    let partitions = || {
-        let sql = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'journal'::regclass";
-        let database = store.url().rsplit('/').next().unwrap();
-        postgres::shared().sql(database, sql).parse::<u32>().unwrap()
-    };
-    let before = partitions();
-    assert!(before >= 4, "the default one, and three days ahead: {before}");
-    let mut ids = Vec::new();
-    for number in 0..3 {
-        let new = waiting(team, now, number);
-        ids.push(new.task.id);
-        store.create(new).await.unwrap();
-    }
-    for id in &ids[..2] {
-        store.transition(*id, Event::Cancel, None, now).await.unwrap();
-    }
-    // Retention as it is two days later: one task of the day is still there, so the day is.
-    let later = now.plus(Duration::from_secs(2 * 86_400));
-    assert_eq!(store.purge(later, 100, later).await.unwrap(), 2);
-    assert!(partitions() >= before);
-    assert_eq!(store.read(ids[2]).await.unwrap().request.body.as_deref(), Some("what is asked"));
-    store.transition(ids[2], callback(CallbackVerdict::Done), Some(Payload::told("{}".into())), now).await.unwrap();
-    let had = partitions();
-    assert_eq!(store.purge(later, 100, later).await.unwrap(), 1);
-    assert_eq!(partitions(), had - 1);
-    assert!(matches!(store.read(ids[2]).await, Err(StoreError::NotFound)));
 }
 
 /// What the tables and their indexes take, bytes.

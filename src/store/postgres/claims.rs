@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::batch::{self, Batch};
 use super::handout::{claim_of, record, share};
+use super::partitions::Cutoff;
 use super::row::{self, Row};
 use super::session::Session;
 use super::{PART_OF_ACTS, Postgres, away, failed};
@@ -222,13 +223,12 @@ impl Postgres {
             AND (t.hook_status IS NULL OR t.hook_status <> 0) ORDER BY e.at, e.id LIMIT $2";
         let old = session.query(sql, vec![(&before.0, Type::INT8), (&limit, Type::INT8)]).await?;
         let ids: Vec<Uuid> = old.iter().map(|row| row.get(0)).collect();
-        let mut batch = Batch::default();
+        let (mut batch, cutoff) = (Batch::default(), Cutoff { before, now });
         batch.hold(&batch::lock_free(&session.link().client, &ids).await.map_err(failed)?)?;
         let old: Vec<TaskId> = batch.rows().filter(|row| is_settled(row)).map(|row| row.task.id).collect();
         for id in &old {
             batch.remove(*id);
-            // Whose whole day is before the moment is dropped with it.
-            if self.goes_with_its_day(*id, before) {
+            if self.days().drop_with_day(*id, cutoff) {
                 batch.kept_journals.insert(*id);
             }
         }
@@ -239,19 +239,13 @@ impl Postgres {
         session.finish(&mut batch, self.shared.part(PART_OF_ACTS)).await?;
         self.shared.observer.committed(&batch.effects);
         if old.len() < usize::try_from(limit).unwrap_or(usize::MAX) {
-            self.see_to_partitions(now, Some(before)).await?;
+            self.see_to_partitions(now, Some(cutoff)).await?;
         }
         Ok(old.len())
     }
 
     fn claims(&self) -> Result<i64, StoreError> {
         self.shared.me.claims().ok_or_else(|| away("this node is not heard by the others"))
-    }
-
-    fn goes_with_its_day(&self, id: TaskId, before: Timestamp) -> bool {
-        let day = super::partitions::day_of(id);
-        let days = self.days.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        day < super::partitions::day_at(before) && days.contains(&day)
     }
 
     /// Rows by id, without locking them.

@@ -39,6 +39,7 @@ use self::acts::{Act, Done};
 use self::batch::Columns;
 use self::connect::Connector;
 use self::lane::{Lanes, Shared};
+use self::partitions::Cutoff;
 use self::session::Session;
 use super::{
     ApiKey, Capacity, Claimed, ClaimedDelivery, ClaimedPoll, Counts, Created, DeliveryTaker, Effects, Endpoint,
@@ -120,31 +121,43 @@ impl Postgres {
     }
 
     /// Makes partitions ahead of time, and drops those that retention has emptied; once an hour is enough.
-    async fn see_to_partitions(&self, now: Timestamp, before: Option<Timestamp>) -> Result<(), StoreError> {
+    async fn see_to_partitions(&self, now: Timestamp, cutoff: Option<Cutoff>) -> Result<(), StoreError> {
         const EVERY: Duration = Duration::from_secs(3600);
         let mut seen_to = self.partitioned.lock().await;
-        if seen_to.is_some_and(|last| last.elapsed() < EVERY) && before.is_none_or(|_| !self.may_drop(before)) {
+        let known = self.days().clone();
+        let is_fresh = seen_to.is_some_and(|last| last.elapsed() < EVERY);
+        if is_fresh && !cutoff.is_some_and(|cutoff| known.may_drop(cutoff)) {
             return Ok(());
         }
         let session = Session::open(&self.pool).await?;
         let client = &session.link().client;
         let mut days = partitions::make_ahead(client, now).await?;
-        if let Some(before) = before
-            && partitions::drop_old(client, before).await? > 0
-        {
-            days = partitions::known(client).await?;
+        if let Some(cutoff) = cutoff {
+            partitions::drop_old(client, &mut days, &known, cutoff).await?;
         }
         session.link().was_warned();
         session.close();
-        *self.days.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = days;
+        *self.days() = days;
         *seen_to = Some(tokio::time::Instant::now());
         Ok(())
     }
 
-    /// Whether there is a partition whose day is over before this moment.
-    fn may_drop(&self, before: Option<Timestamp>) -> bool {
-        let days = self.days.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        before.is_some_and(|before| days.first().is_some_and(|day| *day < partitions::day_at(before)))
+    /// Makes the partitions of tasks that come from another store.
+    async fn make_partitions(&self, ids: &[uuid::Uuid]) -> Result<(), StoreError> {
+        let mut days = self.days().clone();
+        if !days.lack(ids) {
+            return Ok(());
+        }
+        let session = Session::open(&self.pool).await?;
+        days.make_for(&session.link().client, ids).await?;
+        session.link().was_warned();
+        session.close();
+        *self.days() = days;
+        Ok(())
+    }
+
+    fn days(&self) -> std::sync::MutexGuard<'_, partitions::Days> {
+        self.days.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Brings the layout of the database at `url` up to date; answers which version it had, 0 for an empty database.

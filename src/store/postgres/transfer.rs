@@ -22,8 +22,9 @@ const MOVED_UP_TO: &str = "moved up to";
 impl Enter for Postgres {
     async fn take_tasks(&self, tasks: Vec<Moved>, now: Timestamp) -> Result<(), StoreError> {
         let Some(last) = tasks.last().map(|moved| moved.task.id) else { return Ok(()) };
-        let session = Session::begin(&self.pool).await?;
         let ids: Vec<Uuid> = tasks.iter().map(|moved| moved.task.id.0).collect();
+        self.make_partitions(&ids).await?;
+        let session = Session::begin(&self.pool).await?;
         let mut batch = Batch::default();
         batch.hold(&batch::lock(&session.link().client, &ids).await.map_err(failed)?)?;
         for moved in tasks {
