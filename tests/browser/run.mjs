@@ -201,6 +201,21 @@ test("what is stored is saved and never shown as a page", async ({ browser, worl
   await page.context().close();
 });
 
+test("the API's own page is fit for everybody, and asks for no script and nobody to sign in", async ({ browser, world }) => {
+  for (const look of LOOKS) {
+    const page = await open(browser, world.base, faults, look);
+    await page.goto(`${world.base}/docs`, { waitUntil: "load" });
+    assert.deepEqual(await judge(page), [], `/docs at ${look.width} ${look.scheme}`);
+    if (shots) await page.screenshot({ path: join(shots, `docs-${look.width}-${look.scheme}.png`) });
+    await page.context().close();
+  }
+  const page = await open(browser, world.base, faults, { script: false });
+  await page.goto(`${world.base}/docs`);
+  await page.click('nav a[href="#createTask"]');
+  assert.match(await page.textContent("article:target"), /targetUrl/);
+  await page.context().close();
+});
+
 test("nobody who is not signed in sees anything", async ({ browser, world, ids }) => {
   const page = await open(browser, world.base, faults);
   for (const path of Object.values(pages(ids))) {
