@@ -7,7 +7,8 @@ import { enter } from "./people.mjs";
 import { World } from "./world.mjs";
 
 const [binary, rounds = "7"] = process.argv.slice(2);
-const TASKS = 3000;
+// Enough that a round lasts several beats of the live pages, which are two seconds apart.
+const TASKS = 40_000;
 const AT_ONCE = 32;
 const PAGES = ["/", "/", "/", "/", "/", "/tasks", "/tasks", "/tasks", "/tasks?status=completed", "/tasks?status=waiting"];
 
@@ -64,8 +65,10 @@ try {
     const start = performance.now();
     await each(urls, async (url) => { if ((await post(url)) !== 200) throw new Error("a callback was refused"); });
     rates[watched ? "watched" : "alone"].push(TASKS / (performance.now() - start) * 1000);
-    fetched += counts.reduce((sum, count) => sum + count(), 0);
+    const now = counts.reduce((sum, count) => sum + count(), 0);
     gone.abort();
+    if (watched && now < PAGES.length) throw new Error(`only ${now} pages were fetched in a round: it was too short to say anything`);
+    fetched += now;
   }
 } finally {
   await browser.close();
