@@ -24,6 +24,8 @@ pub struct Server {
     pub port: u16,
     folder: PathBuf,
     child: Option<Child>,
+    /// Removes the folder when this process is gone, however it ends: what a process shares is never dropped.
+    sweeper: Child,
 }
 
 /// How a server is stopped.
@@ -68,7 +70,7 @@ impl Server {
             "UTF8",
             "--locale=C",
         ]));
-        let mut server = Self { port: free_port(), folder, child: None };
+        let mut server = Self { port: free_port(), sweeper: sweeper(&folder), folder, child: None };
         server.configure("");
         server.run();
         server
@@ -80,7 +82,7 @@ impl Server {
         let from = format!("host=127.0.0.1 port={} user={OWNER} application_name=standby", self.port);
         let cluster = folder.join("data");
         succeed(as_user("pg_basebackup").arg("-D").arg(&cluster).args(["-R", "-X", "stream", "-d", &from]));
-        let mut server = Self { port: free_port(), folder, child: None };
+        let mut server = Self { port: free_port(), sweeper: sweeper(&folder), folder, child: None };
         server.configure("");
         server.run();
         server
@@ -125,8 +127,11 @@ impl Server {
     fn wait_until(&self, holds: impl Fn(&Self) -> bool, what: &str) {
         let end = Instant::now() + PATIENCE;
         while !holds(self) {
-            let log = self.folder.join("log");
-            assert!(Instant::now() < end, "PostgreSQL does not {what}; see {}", log.display());
+            if Instant::now() > end {
+                let log = std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+                let last = log.lines().rev().take(20).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>();
+                panic!("PostgreSQL does not {what}; its log ends with:\n{}", last.join("\n"));
+            }
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -206,8 +211,19 @@ impl Drop for Server {
             self.signal("-QUIT");
             self.wait();
         }
-        let _ = std::fs::remove_dir_all(&self.folder);
+        // The end of its input is its sign.
+        drop(self.sweeper.stdin.take());
+        let _ = self.sweeper.wait();
     }
+}
+
+/// What removes a folder as soon as its standard input ends, which is when nobody holds the other end any more.
+fn sweeper(folder: &Path) -> Child {
+    // A server that is just being killed may still write.
+    let script = "cat; for i in $(seq 100); do rm -rf \"$1\" 2>/dev/null && exit; sleep 0.1; done";
+    let mut command = Command::new("sh");
+    command.args(["-c", script, "sweeper"]).arg(folder).stdin(Stdio::piped()).stdout(Stdio::null());
+    command.spawn().expect("a shell starts")
 }
 
 fn new_folder() -> PathBuf {
