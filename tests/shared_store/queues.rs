@@ -1,6 +1,9 @@
-//! A team's few tasks in a status are found among very many of another team.
+//! What is few is found among very many, and what is broken keeps nobody else waiting.
+
+use std::collections::HashMap;
 
 use asyncqueue::store::browse::{Browse, Search};
+use asyncqueue::store::{Capacity, Store};
 use asyncqueue::task::{Status, TaskId, Timestamp};
 
 use super::{create, sql, team};
@@ -50,4 +53,17 @@ async fn a_few_pending_tasks_are_found_among_very_many() {
     assert_eq!(walk(&store, none).await, []);
     let due = store.stuck(few, 100).await.unwrap().due;
     assert_eq!(due.map(|one| one.task.id), Some(oldest));
+}
+
+#[tokio::test]
+async fn a_task_whose_request_cannot_be_read_keeps_no_other_waiting() {
+    let store = Shared::new().await;
+    let team = team(&store, "any").await;
+    let at = Timestamp(1_700_000_000_000);
+    let broken = create(&store, team, at).await;
+    let sound = create(&store, team, at).await;
+    sql(&store, &format!("UPDATE journal SET head = 'no request' WHERE id = '{}'", broken.0));
+    let capacity = Capacity { slots: 10, per_host: 10, in_flight: HashMap::new() };
+    let claimed = store.claim(capacity, at.plus_millis(60_000), at.plus_millis(1)).await.unwrap();
+    assert_eq!(claimed.iter().map(|claim| claim.task.id).collect::<Vec<_>>(), [sound]);
 }

@@ -68,7 +68,7 @@ impl Postgres {
             let request = record(row, &bodies)?.request;
             Ok(Claimed { task: row.task.clone(), request, host: row.host, key_number: row.key_number })
         };
-        let claimed: Vec<Claimed> = chosen.into_iter().map(claim).collect::<Result<_, StoreError>>()?;
+        let claimed = readable(chosen.into_iter().map(claim));
         self.shared.hands.calls.take(claimed.iter().map(|claim| claim.task.id));
         Ok(claimed)
     }
@@ -159,7 +159,7 @@ impl Postgres {
         let drained = due.len() < limit;
         self.shared.hand_out.webhooks_drained.store(drained, Ordering::Release);
         let claims = due.iter().filter_map(|(_, id)| rows.get(&TaskId(*id))).map(|row| claim_of(row, &bodies));
-        let claimed: Vec<ClaimedDelivery> = claims.collect::<Result<_, _>>()?;
+        let claimed = readable(claims);
         self.shared.hands.webhooks.take(claimed.iter().map(|claim| claim.record.task.id));
         Ok(claimed)
     }
@@ -205,7 +205,7 @@ impl Postgres {
             let answer = answer.map(batch::Kept::payload).transpose()?;
             Ok(ClaimedPoll { record: record(row, &bodies)?, answer, host: row.host })
         };
-        let claimed: Vec<ClaimedPoll> = claimed.into_iter().map(claim).collect::<Result<_, StoreError>>()?;
+        let claimed = readable(claimed.into_iter().map(claim));
         self.shared.hands.polls.take(claimed.iter().map(|claim| claim.record.task.id));
         Ok(claimed)
     }
@@ -254,6 +254,13 @@ impl Postgres {
         let rows = session.query(&sql, vec![(&ids, Type::UUID_ARRAY)]).await?;
         rows.iter().map(|found| row::read(found).map(|row| (row.task.id, row))).collect()
     }
+}
+
+/// What can be read of what was claimed. The rest must not keep the others back: this node never gets it in hand, so it is
+/// given back as a stranger.
+fn readable<T>(claims: impl Iterator<Item = Result<T, StoreError>>) -> Vec<T> {
+    let log = |error: &StoreError| tracing::error!(%error, "What was claimed cannot be read");
+    claims.filter_map(|claim| claim.inspect_err(log).ok()).collect()
 }
 
 /// Locks the best of each team's tasks for each host, as far as the host has room.

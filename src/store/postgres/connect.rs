@@ -50,6 +50,16 @@ impl Link {
     pub fn is_spoiled(&self) -> bool {
         self.spoiled.load(Ordering::Acquire)
     }
+
+    /// Ends a transaction that failed. Answers whether another one can be made here: not if the server is gone, and not if it
+    /// takes no writes any more, because another one has become the primary.
+    pub async fn takes_more(&self) -> bool {
+        if self.client.is_closed() || self.client.batch_execute("ROLLBACK").await.is_err() {
+            return false;
+        }
+        let asked = self.client.query_typed("SELECT current_setting('transaction_read_only')", &[]).await;
+        asked.is_ok_and(|rows| rows.first().is_some_and(|row| row.get::<_, &str>(0) == "off"))
+    }
 }
 
 impl Connector {

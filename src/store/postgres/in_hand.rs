@@ -30,6 +30,10 @@ impl Hand {
         self.held.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
     }
 
+    fn has(&self, id: TaskId) -> bool {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).contains(&id)
+    }
+
     /// Those that are said to be in hand, and were strangers at the last look too.
     fn strangers(&self, said: impl IntoIterator<Item = TaskId>) -> Vec<TaskId> {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
@@ -84,9 +88,14 @@ impl Postgres {
         let mut batch = Batch::default();
         batch.hold(&batch::lock(&session.link().client, &ids).await.map_err(failed)?)?;
         let sql = "SELECT id FROM call WHERE id = ANY($1::uuid[]) AND node = $2";
+        let hands = &self.shared.hands.calls;
         let still = session.query(sql, vec![(&ids, Type::UUID_ARRAY), (&self.shared.me.id(), Type::INT8)]).await?;
         for row in still {
             let id = TaskId(row.get(0));
+            // It may have come into our hands after all, between the look and the lock.
+            if hands.has(id) {
+                continue;
+            }
             let Ok(row) = batch.row(id) else { continue };
             if let State::Processing { .. } = row.task.state {
                 let event = Event::Returned { attempt: row.task.attempt };

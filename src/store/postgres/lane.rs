@@ -179,8 +179,7 @@ impl Lane {
             }
             Ok(Err(error)) => {
                 // What may hold must not be run again.
-                let usable = !link.is_spoiled() && !link.client.is_closed();
-                if usable && link.client.batch_execute("ROLLBACK").await.is_ok() {
+                if !link.is_spoiled() && link.takes_more().await {
                     self.link = Some(link);
                 }
                 Err(error)

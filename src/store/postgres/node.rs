@@ -11,6 +11,7 @@ use tokio_postgres::types::Type;
 
 use super::Postgres;
 use super::batch::{self, Batch};
+use super::notice;
 use super::session::Session;
 use crate::store::StoreError;
 use crate::task::{Event, State, TaskId, Timestamp};
@@ -257,6 +258,7 @@ impl Postgres {
                 effects.poll = effects.poll.or((table == "poll").then_some(Timestamp(i64::MIN)));
             }
         }
+        session.execute(&notice::forget_old(), vec![]).await?;
         session.close();
         self.shared.observer.committed(&effects);
         Ok(())

@@ -23,6 +23,13 @@ struct Heard {
     heard: HashMap<i64, i64>,
 }
 
+/// Removes what dead nodes have told; a living one removes its own.
+pub(super) fn forget_old() -> String {
+    format!(
+        "DELETE FROM notice WHERE at < {NOW_MS} - 60000 AND NOT EXISTS (SELECT FROM node n WHERE n.id = notice.node)"
+    )
+}
+
 impl Postgres {
     /// Tells the other nodes something, if there is something; answers what they have told since this was asked last.
     pub async fn exchange(&self, text: Option<String>) -> Result<Vec<String>, StoreError> {

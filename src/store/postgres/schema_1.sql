@@ -56,6 +56,7 @@ CREATE TABLE call (
     node bigint
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
 CREATE INDEX call_next ON call (team, host, rank, since, id) WHERE node IS NULL;
+CREATE INDEX call_in_hand ON call (node) WHERE node IS NOT NULL;
 
 -- When delays and waits end. A timer is left behind when its task moves on, and dropped when it fires.
 CREATE TABLE timer (at bigint NOT NULL, id uuid NOT NULL, PRIMARY KEY (at, id))
@@ -65,9 +66,11 @@ CREATE TABLE timer (at bigint NOT NULL, id uuid NOT NULL, PRIMARY KEY (at, id))
 CREATE TABLE outbox (id uuid NOT NULL PRIMARY KEY, at bigint NOT NULL, node bigint)
     WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
 CREATE INDEX outbox_next ON outbox (at, id) WHERE node IS NULL;
+CREATE INDEX outbox_in_hand ON outbox (node) WHERE node IS NOT NULL;
 CREATE TABLE poll (id uuid NOT NULL PRIMARY KEY, at bigint NOT NULL, host bigint NOT NULL, node bigint)
     WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
 CREATE INDEX poll_next ON poll (at, id) WHERE node IS NULL;
+CREATE INDEX poll_in_hand ON poll (node) WHERE node IS NOT NULL;
 
 -- What retention removes, in order; and the ends that are few, for lists.
 CREATE TABLE ended (at bigint NOT NULL, id uuid NOT NULL, PRIMARY KEY (at, id))
