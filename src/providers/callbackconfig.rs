@@ -47,6 +47,7 @@ impl CallbackRule {
         let wire = self.to_wire();
         let public = wire::Rule {
             only_when: None,
+            fail_unless: None,
             forms: Vec::new(),
             done_by_form: false,
             id_spelled_otherwise: false,
@@ -61,7 +62,7 @@ impl CallbackRule {
         fn each<T>(texts: &Texts, parse: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, String> {
             texts.all().iter().map(|text| parse(text)).collect()
         }
-        let only_when = wire.only_when.map(|only| Place::parse(&only.path).map(|place| (place, only.value)));
+        let pair = |value: wire::ValueAt| Place::parse(&value.path).map(|place| (place, value.value));
         Ok(Self {
             status: wire.status_path.as_deref().map(Place::parse).transpose()?,
             done: wire.done_values,
@@ -71,7 +72,8 @@ impl CallbackRule {
             fail_when_present: each(&wire.fail_when_present, Path::parse)?,
             id: each(&wire.id_path, Place::parse)?,
             error: each(&wire.error_path, Place::parse)?,
-            only_when: only_when.transpose()?,
+            only_when: wire.only_when.map(pair).transpose()?,
+            fail_unless: wire.fail_unless.map(pair).transpose()?,
             forms: Forms {
                 empty: wire.forms.contains(&Form::Empty),
                 text: wire.forms.contains(&Form::Text),
@@ -84,6 +86,7 @@ impl CallbackRule {
     }
 
     fn to_wire(&self) -> wire::Rule {
+        let pair = |(place, value): &(Place, String)| wire::ValueAt { path: place.to_string(), value: value.clone() };
         let forms = [(self.forms.empty, Form::Empty), (self.forms.text, Form::Text), (self.forms.binary, Form::Binary)];
         wire::Rule {
             status_path: self.status.as_ref().map(ToString::to_string),
@@ -94,10 +97,8 @@ impl CallbackRule {
             fail_when_present: Texts::of(&self.fail_when_present),
             id_path: Texts::of(&self.id),
             error_path: Texts::of(&self.error),
-            only_when: self
-                .only_when
-                .as_ref()
-                .map(|(place, value)| wire::OnlyWhen { path: place.to_string(), value: value.clone() }),
+            only_when: self.only_when.as_ref().map(pair),
+            fail_unless: self.fail_unless.as_ref().map(pair),
             forms: forms.iter().filter(|(taken, _)| *taken).map(|(_, form)| *form).collect(),
             done_by_form: self.forms.done,
             id_spelled_otherwise: self.id_spelled_otherwise,
@@ -162,6 +163,7 @@ fn over(given: wire::Rule, under: wire::Rule) -> wire::Rule {
         id_path: texts(given.id_path, under.id_path),
         error_path: texts(given.error_path, under.error_path),
         only_when: under.only_when,
+        fail_unless: under.fail_unless,
         forms: under.forms,
         done_by_form: under.done_by_form,
         id_spelled_otherwise: under.id_spelled_otherwise,

@@ -31,6 +31,7 @@ pub struct PollConfig {
     fail: Vec<String>,
     done_when_present: Vec<Path>,
     fail_when_present: Vec<Path>,
+    unless_present: Vec<Path>,
     error: Vec<Place>,
     result: Path,
     id: Vec<Place>,
@@ -220,7 +221,7 @@ impl PollConfig {
             return self.not_yet(answer.body);
         }
         // Done is not success: fal says COMPLETED and Gemini done:true of a job that failed.
-        if says_something(&view, &self.fail_when_present) {
+        if says_something(&view, &self.fail_when_present) && !says_something(&view, &self.unless_present) {
             failed()
         } else if self.wire.finer.result_by_callback {
             PollVerdict::DoneByCallback
@@ -289,6 +290,7 @@ impl PollConfig {
             fail: poll.fail_values.clone().ok_or_else(|| missing("failValues"))?,
             done_when_present: each("doneWhenPresent", finer.done_when_present.all(), Path::parse)?,
             fail_when_present: each("failWhenPresent", finer.fail_when_present.all(), Path::parse)?,
+            unless_present: each("unlessPresent", finer.unless_present.all(), Path::parse)?,
             error: each("errorPath", errors(&wire).all(), Place::parse)?,
             result: Path::parse(result).map_err(|error| ("resultPath", error))?,
             id: each("idPath", wire.id_path.all(), Place::parse)?,

@@ -9,8 +9,8 @@ const ERROR_BYTES_MAX: usize = 4 * 1024;
 
 /// How a provider's events are to be read.
 ///
-/// The order of the questions is part of the rule: a fail value fails; an interim value is news; then a present error
-/// fails, whatever the status says; then a done value, or a present result, is the end. All else is news, because a
+/// The order of the questions is part of the rule: a fail value fails; an interim value is news; then a present error,
+/// or a code that is no success, fails, whatever the status says; then a done value, or a present result, is the end. All else is news, because a
 /// wrong end cannot be taken back and a wrong wait can.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CallbackRule {
@@ -32,6 +32,8 @@ pub struct CallbackRule {
     pub error: Vec<Place>,
     /// Events with another value there are news, not about the job (Shotstack's hosting events).
     pub only_when: Option<(Place, String)>,
+    /// Events with another value there tell of a failure, where there is a value (sunoapi's `code`).
+    pub fail_unless: Option<(Place, String)>,
     /// Which bodies beside JSON are taken.
     pub forms: Forms,
     /// The id is not spelled as in the answer to the submission, so the two cannot be compared (Gemini's batches).
@@ -185,9 +187,8 @@ impl CallbackRule {
         if !self.judges() {
             return Verdict::Done;
         }
-        if let Some((place, wanted)) = &self.only_when
-            && view.scalar(place).is_some_and(|found| found != *wanted)
-        {
+        let differs = |(place, wanted): &(Place, String)| view.scalar(place).is_some_and(|found| found != *wanted);
+        if self.only_when.as_ref().is_some_and(differs) {
             return Verdict::Interim;
         }
         let status = self.status.as_ref().and_then(|place| view.scalar(place));
@@ -199,7 +200,7 @@ impl CallbackRule {
         if is(&self.interim) {
             return Verdict::Interim;
         }
-        if says_something(view, &self.fail_when_present) {
+        if says_something(view, &self.fail_when_present) || self.fail_unless.as_ref().is_some_and(differs) {
             return Verdict::Fail { error: error_text(view, &self.error, status.as_deref()) };
         }
         let present = is_present(view, &self.done_when_present);
@@ -225,16 +226,20 @@ pub(super) fn says_something(view: &View<'_>, paths: &[Path]) -> bool {
     paths.iter().any(|path| at(path).is_some())
 }
 
+/// Words that say that a request went well, and so nothing of why its job did not.
+const NO_REASON: [&str; 2] = ["success", "ok"];
+
 /// The provider's own words; an object is told as JSON.
 pub(super) fn error_text(view: &View<'_>, places: &[Place], status: Option<&str>) -> String {
-    let told = places.iter().find_map(|place| match place {
+    let mut told = places.iter().filter_map(|place| match place {
         Place::Body(path) => {
             let value = view.body?.find(path).filter(|value| !value.is_empty())?;
             Some(value.scalar().map_or_else(|| value.text().to_owned(), std::borrow::Cow::into_owned))
         }
         other => view.scalar(other),
     });
-    let text = told.unwrap_or_else(|| match status {
+    let reason = told.find(|text| !NO_REASON.iter().any(|word| text.eq_ignore_ascii_case(word)));
+    let text = reason.unwrap_or_else(|| match status {
         Some(status) => format!("The provider reported: {status}"),
         None => "The provider reported a failure".to_owned(),
     });

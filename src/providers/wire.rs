@@ -84,6 +84,9 @@ pub struct Finer {
     /// Paths of values that mean failure by saying something, even with a done status.
     #[serde(skip_serializing_if = "Texts::is_none")]
     pub fail_when_present: Texts,
+    /// Paths of results: where one is there, what `fail_when_present` finds is a part that failed, not the job.
+    #[serde(skip_serializing_if = "Texts::is_none")]
+    pub unless_present: Texts,
     /// Where the error is, where the public form has no errorPath.
     #[serde(skip_serializing_if = "Texts::is_none")]
     pub error_path: Texts,
@@ -166,7 +169,9 @@ pub struct Rule {
     pub error_path: Texts,
     /// Templates only.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub only_when: Option<OnlyWhen>,
+    pub only_when: Option<ValueAt>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fail_unless: Option<ValueAt>,
     /// Templates only: `empty`, `text`, `binary`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub forms: Vec<Form>,
@@ -181,10 +186,10 @@ pub struct Rule {
     pub challenge: Option<String>,
 }
 
-/// Which events are about the job.
+/// A place, and the value that it has in most events.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct OnlyWhen {
+pub struct ValueAt {
     pub path: String,
     pub value: String,
 }

@@ -73,10 +73,9 @@ impl Signing {
             "standard-webhooks" => standard(webhook, format!("v1,{}", standard_mac(webhook))),
             "wavespeed-v3" => standard(webhook, format!("v3,{}", look_alike_mac(webhook))),
             "timestamped" => {
-                vec![(
-                    name("header"),
-                    format!("t={time},{}={}", name("version"), hex(&mac(&[time.as_bytes(), b".", body]))),
-                )]
+                let between = scheme["separator"].as_str().unwrap_or(".");
+                let signature = hex(&mac(&[time.as_bytes(), between.as_bytes(), body]));
+                vec![(name("header"), format!("t={time},{}={signature}", name("version")))]
             }
             "two-headers" => {
                 vec![(name("header"), hex(&mac(&[time.as_bytes(), b".", body]))), (name("timestampHeader"), time)]

@@ -27,7 +27,8 @@ pub enum Scheme {
     },
     /// `WaveSpeed`'s look-alike: `v3,<hex>`, keyed with the secret behind `whsec_` as it is.
     WavespeedV3,
-    /// `t=<time>,<version>=<hex>` in one header: HMAC over `t.body`, keyed with the secret as it is.
+    /// `t=<time>,<version>=<hex>` in one header: HMAC over `t.body` (`OpenRouter`: `t,body`), keyed with the secret as it
+    /// is.
     Timestamped {
         /// The header's name.
         header: String,
@@ -36,6 +37,9 @@ pub enum Scheme {
         /// Seconds, where it is not five minutes.
         #[serde(default = "tolerance")]
         tolerance: i64,
+        /// What stands between the time and the body, where it is no dot.
+        #[serde(default = "dot")]
+        separator: String,
     },
     /// HMAC over `time.body` in one header, the time in another (Synthesia).
     TwoHeaders {
@@ -193,8 +197,10 @@ impl Scheme {
         match self {
             Self::StandardWebhooks { jwks_url } => standard_webhooks(signed, keys, jwks_url.is_some(), now),
             Self::WavespeedV3 => wavespeed(signed, keys, now),
-            Self::Timestamped { header, version, tolerance } => {
-                timestamped(signed, keys, header, version, now, *tolerance)
+            Self::Timestamped { header, version, tolerance, separator } => {
+                let (given, time) = timed(text(signed, header)?, version, now, *tolerance)?;
+                let parts = [time.as_bytes(), separator.as_bytes(), signed.body];
+                any(keys, |key| given.iter().filter(|given| is_hex(given, &mac(key.as_bytes(), &parts))).count() > 0)
             }
             Self::TwoHeaders { header, timestamp_header } => {
                 let time = timely(text(signed, timestamp_header)?, now, TOLERANCE)?;
@@ -216,6 +222,10 @@ impl Scheme {
 
 fn tolerance() -> i64 {
     TOLERANCE
+}
+
+fn dot() -> String {
+    ".".to_owned()
 }
 
 /// Whether any secret fits. All are tried, so that the time does not tell which.
@@ -288,25 +298,14 @@ fn wavespeed(signed: &Signed<'_>, keys: &Keys<'_>, now: i64) -> Result<(), Inval
     })
 }
 
-fn timestamped(
-    signed: &Signed<'_>,
-    keys: &Keys<'_>,
-    header: &str,
-    version: &str,
-    now: i64,
-    tolerance: i64,
-) -> Result<(), Invalid> {
-    let entries: Vec<(&str, &str)> =
-        text(signed, header)?.split(',').filter_map(|entry| entry.trim().split_once('=')).collect();
-    let mut times = entries.iter().filter(|(name, _)| *name == "t").map(|(_, time)| *time);
-    let time = timely(times.next().ok_or(Invalid::Malformed)?, now, tolerance)?;
-    if times.next().is_some() {
-        return Err(Invalid::Malformed);
+/// The signatures of a version, and the time, out of `t=<time>,<version>=<hex>,…`.
+fn timed<'a>(header: &'a str, version: &str, now: i64, tolerance: i64) -> Result<(Vec<&'a str>, &'a str), Invalid> {
+    let entries: Vec<(&str, &str)> = header.split(',').filter_map(|entry| entry.trim().split_once('=')).collect();
+    let named = |name: &str| entries.iter().filter(|entry| entry.0 == name).map(|entry| entry.1).collect::<Vec<_>>();
+    match named("t")[..] {
+        [time] => Ok((named(version), timely(time, now, tolerance)?)),
+        _ => Err(Invalid::Malformed),
     }
-    any(keys, |key| {
-        let mac = mac(key.as_bytes(), &[time.as_bytes(), b".", signed.body]);
-        entries.iter().filter(|(name, given)| *name == version && is_hex(given, &mac)).count() > 0
-    })
 }
 
 fn body(

@@ -1,6 +1,7 @@
 mod expand;
 mod inject;
 mod json;
+mod outcomes;
 mod page;
 mod passing;
 mod pollconfig;
