@@ -92,20 +92,7 @@ pub async fn create(
     let (head, body) = request.into_parts();
     check_content_type(&head.headers)?;
     let text = body::read(body, &head.headers, BODY_MAX, api.limits.body_time).await?;
-    let (provider, secret) = parse(&text)?;
-    check_secret(&api, team.id, secret.as_deref()).await?;
-    let (uid, now) = api.ids.make();
-    let (address, _) = api.ids.make();
-    let endpoint = Endpoint {
-        uid: uid.0,
-        address: address.0,
-        team: team.id,
-        provider,
-        secret,
-        key_number: api.keyring.current(),
-        created_at: now,
-    };
-    api.store.create_endpoint(endpoint.clone()).await?;
+    let endpoint = make(&api, team.id, &text).await?;
     by.note(&api, Action::CreateEndpoint, endpoint.uid.to_string()).await;
     Ok(with_url(&api, StatusCode::CREATED, &endpoint))
 }
@@ -144,8 +131,7 @@ pub async fn rotate(
     uri: Uri,
 ) -> Result<Response, Problem> {
     let uid = uid(&uri, "/rotate")?;
-    let (address, _) = api.ids.make();
-    let rotated = api.store.rotate_endpoint(team.id, uid, address.0, api.keyring.current()).await.map_err(missing)?;
+    let rotated = rotated(&api, team.id, uid).await?;
     by.note(&api, Action::RotateEndpoint, uid.to_string()).await;
     Ok(with_url(&api, StatusCode::OK, &rotated))
 }
@@ -175,14 +161,7 @@ pub async fn resecret(
     let uid = uid(&head.uri, "")?;
     check_content_type(&head.headers)?;
     let text = body::read(body, &head.headers, BODY_MAX, api.limits.body_time).await?;
-    let owned = api.store.endpoints(team.id).await?;
-    let endpoint = owned.iter().find(|endpoint| endpoint.uid == uid).ok_or_else(no_endpoint)?;
-    let fields = Fields::parse(&text, &["secret"])?;
-    let mut reader = Reader::new(&fields);
-    let secret = secret(&mut reader, &follow::templates_of_account(&endpoint.provider));
-    reader.finish()?;
-    check_secret(&api, team.id, secret.as_deref()).await?;
-    let changed = api.store.resecret_endpoint(team.id, uid, secret).await.map_err(missing)?;
+    let changed = resecreted(&api, team.id, uid, &text).await?;
     by.note(&api, Action::ResecretEndpoint, uid.to_string()).await;
     Ok(json(StatusCode::OK, &Envelope { endpoint: View::of(&changed) }))
 }
@@ -206,15 +185,61 @@ pub async fn delete(
     uri: Uri,
 ) -> Result<Response, Problem> {
     let uid = uid(&uri, "")?;
-    let endpoint = api.store.delete_endpoint(team.id, uid).await.map_err(missing)?;
+    let endpoint = deleted(&api, team.id, uid).await?;
     by.note(&api, Action::DeleteEndpoint, uid.to_string()).await;
     Ok(json(StatusCode::OK, &Envelope { endpoint: View::of(&endpoint) }))
 }
 
 fn with_url(api: &Api, status: StatusCode, endpoint: &Endpoint) -> Response {
-    let token = api.keyring.derive(Kind::Endpoint, TaskId(endpoint.address), endpoint.key_number);
-    let url = token.map(|token| format!("{}endpoints/{token}", api.callback_base));
-    json(status, &Envelope { endpoint: View { url, ..View::of(endpoint) } })
+    json(status, &Envelope { endpoint: View { url: url(api, endpoint), ..View::of(endpoint) } })
+}
+
+/// Where the provider's events go. None if it was made with a secret of the service that is gone.
+pub(super) fn url(api: &Api, endpoint: &Endpoint) -> Option<String> {
+    let token = api.keyring.derive(Kind::Endpoint, TaskId(endpoint.address), endpoint.key_number)?;
+    Some(format!("{}endpoints/{token}", api.callback_base))
+}
+
+/// Makes the endpoint that a request's body asks for.
+pub(super) async fn make(api: &Api, team: TeamId, text: &[u8]) -> Result<Endpoint, Problem> {
+    let (provider, secret) = parse(text)?;
+    check_secret(api, team, secret.as_deref()).await?;
+    let (uid, now) = api.ids.make();
+    let (address, _) = api.ids.make();
+    let endpoint = Endpoint {
+        uid: uid.0,
+        address: address.0,
+        team,
+        provider,
+        secret,
+        key_number: api.keyring.current(),
+        created_at: now,
+    };
+    api.store.create_endpoint(endpoint.clone()).await?;
+    Ok(endpoint)
+}
+
+/// Gives an endpoint of the team a new address.
+pub(super) async fn rotated(api: &Api, team: TeamId, uid: Uuid) -> Result<Endpoint, Problem> {
+    let (address, _) = api.ids.make();
+    api.store.rotate_endpoint(team, uid, address.0, api.keyring.current()).await.map_err(missing)
+}
+
+/// Gives an endpoint of the team the secret that a request's body names.
+pub(super) async fn resecreted(api: &Api, team: TeamId, uid: Uuid, text: &[u8]) -> Result<Endpoint, Problem> {
+    let owned = api.store.endpoints(team).await?;
+    let endpoint = owned.iter().find(|endpoint| endpoint.uid == uid).ok_or_else(no_endpoint)?;
+    let fields = Fields::parse(text, &["secret"])?;
+    let mut reader = Reader::new(&fields);
+    let secret = secret(&mut reader, &follow::templates_of_account(&endpoint.provider));
+    reader.finish()?;
+    check_secret(api, team, secret.as_deref()).await?;
+    api.store.resecret_endpoint(team, uid, secret).await.map_err(missing)
+}
+
+/// Removes an endpoint of the team, and answers it as it was.
+pub(super) async fn deleted(api: &Api, team: TeamId, uid: Uuid) -> Result<Endpoint, Problem> {
+    api.store.delete_endpoint(team, uid).await.map_err(missing)
 }
 
 fn parse(text: &[u8]) -> Result<(String, Option<String>), Problem> {

@@ -53,7 +53,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::vault::Vault;
 use crate::waiters::Waiters;
 pub use front::Front;
-use problem::Problem;
+pub use problem::Problem;
 pub use room::Room;
 pub use stream::Seats;
 

@@ -13,9 +13,10 @@ use super::auth::{By, Caller};
 use super::fields::{Fields, Reader};
 use super::openapi::bodies;
 use super::problem::Problem;
-use super::{Shared, check_content_type, last_segment};
+use super::{Api, Shared, check_content_type, last_segment};
 use crate::net::body;
 use crate::store::{Action, StoreError, Token};
+use crate::task::TeamId;
 use crate::vault;
 use crate::wire::Iso;
 
@@ -92,20 +93,7 @@ pub async fn create(
     let (head, body) = request.into_parts();
     check_content_type(&head.headers)?;
     let text = body::read(body, &head.headers, BODY_MAX, api.limits.body_time).await?;
-    let asked = parse(&text)?;
-    let (id, now) = api.ids.make();
-    let id = format!("{}{}", vault::PREFIX, id.0.simple());
-    let token = Token {
-        sealed: api.keyring.seal_token(team.id, &id, &asked.value),
-        id,
-        team: team.id,
-        name: asked.name,
-        allowed_hosts: asked.allowed_hosts,
-        verify_only: asked.verify_only,
-        created_at: now,
-        revoked_at: None,
-    };
-    api.store.create_token(token.clone()).await?;
+    let token = make(&api, team.id, &text).await?;
     by.note(&api, Action::CreateToken, &token.id).await;
     Ok(json(StatusCode::CREATED, &Envelope { token: View::of(&token) }))
 }
@@ -143,16 +131,37 @@ pub async fn revoke(
     by: By,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let id = last_segment(uri.path()).to_owned();
-    match api.store.revoke_token(team.id, id, api.clock.now()).await {
-        Ok(token) => {
-            by.note(&api, Action::RevokeToken, &token.id).await;
-            let view = View { allowed_hosts: &[], purpose: None, ..View::of(&token) };
-            Ok(json(StatusCode::OK, &Envelope { token: view }))
-        }
-        Err(StoreError::NotFound) => Err(Problem::new(StatusCode::NOT_FOUND, "Token not found")),
-        Err(error) => Err(error.into()),
-    }
+    let token = revoked(&api, team.id, last_segment(uri.path())).await?;
+    by.note(&api, Action::RevokeToken, &token.id).await;
+    let view = View { allowed_hosts: &[], purpose: None, ..View::of(&token) };
+    Ok(json(StatusCode::OK, &Envelope { token: view }))
+}
+
+/// Puts the value that a request's body holds into the team's vault.
+pub(super) async fn make(api: &Api, team: TeamId, text: &[u8]) -> Result<Token, Problem> {
+    let asked = parse(text)?;
+    let (id, now) = api.ids.make();
+    let id = format!("{}{}", vault::PREFIX, id.0.simple());
+    let token = Token {
+        sealed: api.keyring.seal_token(team, &id, &asked.value),
+        id,
+        team,
+        name: asked.name,
+        allowed_hosts: asked.allowed_hosts,
+        verify_only: asked.verify_only,
+        created_at: now,
+        revoked_at: None,
+    };
+    api.store.create_token(token.clone()).await?;
+    Ok(token)
+}
+
+/// Stops a token of the team from working.
+pub(super) async fn revoked(api: &Api, team: TeamId, id: &str) -> Result<Token, Problem> {
+    api.store.revoke_token(team, id.to_owned(), api.clock.now()).await.map_err(|error| match error {
+        StoreError::NotFound => Problem::new(StatusCode::NOT_FOUND, "Token not found"),
+        error => error.into(),
+    })
 }
 
 struct Asked {

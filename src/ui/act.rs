@@ -1,4 +1,4 @@
-//! What people do to tasks: one at a time, or many with a count first. Whatever is done is written into the audit log.
+//! What people do: to one task, or to many with a count first. Whatever is done is written into the audit log.
 
 use std::sync::Arc;
 
@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use http::{StatusCode, Uri};
+use uuid::Uuid;
 
 use super::Ui;
 use super::answer::{self, html as shown};
@@ -14,7 +15,7 @@ use super::form::{Form, Guarded, refused};
 use super::pages::{owned, reader};
 use super::tasks::Many;
 use super::who::{SignedIn, unavailable};
-use crate::store::{Action, Role, Team};
+use crate::store::{Action, Endpoint, Role, Team, Token};
 use crate::task::{Status, Task, TaskId};
 use crate::wire::iso;
 
@@ -24,15 +25,39 @@ const MANY_MAX: usize = 1000;
 /// So many are looked at to find them.
 const STEPS: usize = 100_000;
 
+/// Why something was not done: in words, and as the status of an answer.
+#[derive(Debug)]
+pub struct NotDone {
+    /// The status that says so.
+    pub status: StatusCode,
+    /// In words, without a full stop.
+    pub why: String,
+}
+
+/// The fields of a form, named as in the body of a request.
+pub type Fields = serde_json::Map<String, serde_json::Value>;
+
 /// The rules by which callers do the same; the service hands them in.
 #[async_trait]
 pub trait Acts: Send + Sync + 'static {
-    /// Cancels a task of the team; or says why not.
-    async fn cancel(&self, team: &Team, id: TaskId) -> Result<(), String>;
-    /// Delivers its completion webhook once more; or says why not.
-    async fn resend(&self, team: &Team, id: TaskId) -> Result<(), String>;
+    /// Cancels a task of the team.
+    async fn cancel(&self, team: &Team, id: TaskId) -> Result<(), NotDone>;
+    /// Delivers its completion webhook once more.
+    async fn resend(&self, team: &Team, id: TaskId) -> Result<(), NotDone>;
     /// Makes a new task that does what it did; the same `once` makes no second one.
-    async fn retry(&self, team: &Team, id: TaskId, once: &str) -> Result<TaskId, String>;
+    async fn retry(&self, team: &Team, id: TaskId, once: &str) -> Result<TaskId, NotDone>;
+    /// Makes an endpoint (`provider`, `secret`); answers it with its URL.
+    async fn create_endpoint(&self, team: &Team, fields: Fields) -> Result<(Endpoint, Option<String>), NotDone>;
+    /// Gives an endpoint a new URL.
+    async fn rotate_endpoint(&self, team: &Team, uid: Uuid) -> Result<(Endpoint, Option<String>), NotDone>;
+    /// Gives an endpoint another secret (`secret`).
+    async fn resecret_endpoint(&self, team: &Team, uid: Uuid, fields: Fields) -> Result<Endpoint, NotDone>;
+    /// Removes an endpoint.
+    async fn delete_endpoint(&self, team: &Team, uid: Uuid) -> Result<Endpoint, NotDone>;
+    /// Puts a value into the vault (`name`, `value`, `allowedHosts`, `use`).
+    async fn create_token(&self, team: &Team, fields: Fields) -> Result<Token, NotDone>;
+    /// Stops a token from working.
+    async fn revoke_token(&self, team: &Team, id: &str) -> Result<Token, NotDone>;
 }
 
 /// `POST /tasks/{id}/{act}`.
@@ -51,7 +76,7 @@ pub async fn one(
         "retry" => (Action::RetryTask, acts.retry(&who.team, id, &nonce(&ui)).await),
         _ => return Err(refused(StatusCode::NOT_FOUND, "There is no such act.")),
     };
-    let shown = done.map_err(|why| refused(StatusCode::CONFLICT, &format!("{why}.")))?;
+    let shown = done.map_err(|not| refused(not.status, &format!("{}.", not.why)))?;
     note(&ui, who, action, &id.to_string()).await;
     Ok(answer::see(&format!("/tasks/{shown}?done={act}&count=1")))
 }
@@ -152,7 +177,7 @@ fn nonce(ui: &Ui) -> String {
 }
 
 /// Writes down what was done. It is done already, so that a failure is only logged.
-async fn note(ui: &Ui, who: &SignedIn, action: Action, subject: &str) {
+pub async fn note(ui: &Ui, who: &SignedIn, action: Action, subject: &str) {
     if let Err(error) = ui.people.record(who.acting(), action, &who.team, subject).await {
         tracing::warn!(%error, "An act could not be written into the audit log");
     }

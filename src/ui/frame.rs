@@ -260,3 +260,28 @@ pub fn live_sign() -> Markup {
 pub fn paste(text: &str) -> Markup {
     html! { div.paste { pre tabindex="0" { code { (text) } } } }
 }
+
+/// An act that cannot be taken back: its button opens what it means, and there it is done.
+pub fn sure(label: &str, whose: &str, meaning: &str, form: Markup) -> Markup {
+    html! {
+        details.sure {
+            summary.danger aria-label={(label) " " (whose)} { (label) }
+            div { p { (meaning) } (form) }
+        }
+    }
+}
+
+/// What came of an act.
+pub fn said(text: &str) -> Markup {
+    html! { div.notice.ok role="status" { p { (text) } } }
+}
+
+/// Why an act was not done.
+pub fn not_done(why: &str) -> Markup {
+    html! { div.notice.bad role="alert" { p { (why) } } }
+}
+
+/// What came of an act and is shown this once.
+pub fn once(title: &str, about: &str, text: &str) -> Markup {
+    html! { section.notice.ok role="status" { h2 { (title) } p { (about) } (paste(text)) } }
+}

@@ -12,6 +12,7 @@ pub mod audit;
 pub mod chart;
 pub mod cookie;
 pub mod curl;
+pub mod endpoints;
 pub mod enter;
 pub mod events;
 pub mod filters;
@@ -32,7 +33,7 @@ pub mod status;
 pub mod task;
 pub mod tasks;
 pub mod team;
-pub mod things;
+pub mod vault;
 pub mod views;
 pub mod who;
 pub mod why;
@@ -105,8 +106,10 @@ pub fn routes(ui: Arc<Ui>) -> Router {
         .route("/tasks/{id}", get(pages::task))
         .route("/tasks/{id}/{part}", get(pages::download).post(act::one))
         .route("/providers", get(pages::providers))
-        .route("/endpoints", get(pages::endpoints))
-        .route("/vault", get(pages::vault))
+        .route("/endpoints", get(endpoints::page))
+        .route("/endpoints/{act}", post(endpoints::act))
+        .route("/vault", get(vault::page))
+        .route("/vault/{act}", post(vault::act))
         .route("/team", get(team::page))
         .route("/team/switch", post(enter::switch_team))
         .route("/team/{act}", post(team::act))

@@ -16,7 +16,7 @@ use super::overview::Overview;
 use super::task::TaskPage;
 use super::tasks::{TasksPage, first_command};
 use super::who::{Person, SignedIn, unavailable};
-use super::{Ui, audit, enter, filters, providers, settings, things};
+use super::{Ui, audit, enter, filters, providers, settings};
 use crate::store::{EventRecord, Role, StoreError, TaskRecord};
 use crate::task::{Entry, TaskId};
 
@@ -204,20 +204,6 @@ pub async fn providers(State(ui): Shared, who: SignedIn, uri: Uri) -> Response {
     let minute = ui.views.clock.now().0.div_euclid(60_000);
     let stats = ui.views.stats.of(who.team.id);
     shown(StatusCode::OK, providers::page(&templates, &stats, minute, &reader(&who, &uri)))
-}
-
-/// `GET /endpoints`.
-pub async fn endpoints(State(ui): Shared, who: SignedIn, uri: Uri) -> Result<Response, Response> {
-    let endpoints = ui.store.endpoints(who.team.id).await.map_err(|error| unavailable(&error))?;
-    let now = ui.views.clock.now();
-    Ok(shown(StatusCode::OK, things::endpoints(&endpoints, &ui.base_url, now, &reader(&who, &uri))))
-}
-
-/// `GET /vault`.
-pub async fn vault(State(ui): Shared, who: SignedIn, uri: Uri) -> Result<Response, Response> {
-    let tokens = ui.store.tokens(who.team.id).await.map_err(|error| unavailable(&error))?;
-    let now = ui.views.clock.now();
-    Ok(shown(StatusCode::OK, things::vault(&tokens, &ui.base_url, now, &reader(&who, &uri))))
 }
 
 /// `GET /audit`.

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::answer::html as shown;
 use super::form::{Form, Guarded, refused};
-use super::frame::{self, Reader, Section};
+use super::frame::{self, Reader, Section, once, said};
 use super::pages::reader;
 use super::who::{SignedIn, unavailable};
 use super::{Ui, enter, words};
@@ -72,7 +72,7 @@ pub async fn act(
         Ok(news) => draw(&ui, who, &reader, StatusCode::OK, news).await,
         Err(Wrong::Store(error)) => Err(unavailable(&error)),
         Err(wrong) => {
-            let news = html! { div.notice.bad role="alert" { p { (wrong) } } };
+            let news = frame::not_done(&wrong.to_string());
             draw(&ui, who, &reader, enter::status(&wrong), news).await
         }
     }
@@ -134,14 +134,6 @@ async fn perform(ui: &Ui, who: &SignedIn, act: &str, form: &Form) -> Result<Mark
     }
 }
 
-fn said(text: &str) -> Markup {
-    html! { div.notice.ok role="status" { p { (text) } } }
-}
-
-fn once(title: &str, about: &str, text: &str) -> Markup {
-    html! { section.notice.ok role="status" { h2 { (title) } p { (about) } (frame::paste(text)) } }
-}
-
 impl TeamPage<'_> {
     fn draw(&self) -> Markup {
         let content = html! {
@@ -160,14 +152,13 @@ impl TeamPage<'_> {
         html! { form.inline method="post" action={"/team/" (act)} { (frame::csrf(&self.reader.csrf)) (content) } }
     }
 
-    fn button(&self, act: &str, field: &str, id: Uuid, label: &str, whose: &str) -> Markup {
-        self.form(
+    /// An act on one thing, which cannot be taken back: what it is called, and what it means.
+    fn sure(&self, act: &str, (field, id): (&str, Uuid), [label, whose, meaning]: [&str; 3]) -> Markup {
+        let form = self.form(
             act,
-            html! {
-                input type="hidden" name=(field) value=(id);
-                button.quiet.danger type="submit" aria-label={(label) " " (whose)} { (label) }
-            },
-        )
+            html! { input type="hidden" name=(field) value=(id); button.danger type="submit" { (label) " " (whose) } },
+        );
+        frame::sure(label, whose, meaning, form)
     }
 
     fn keys(&self) -> Markup {
@@ -182,7 +173,7 @@ impl TeamPage<'_> {
                         td.line.break { b { (key.name) } }
                         td data-label="Begins with" { code { (key.prefix) "…" } }
                         td.nowrap data-label="Made" { (words::ago(key.created_at, self.now)) }
-                        td.num { @if self.owner { (self.button("revoke-key", "key", key.uid, "Revoke", &key.name)) } }
+                        td.acts { @if self.owner { (self.sure("revoke-key", ("key", key.uid), ["Revoke", &key.name, "Whatever uses this key is refused at once."])) } }
                     } } }
                 } } }
                 @if self.owner { div.bulk { (self.form("new-key", html! {
@@ -220,9 +211,18 @@ impl TeamPage<'_> {
                     button.quiet type="submit" aria-label={"Set the role of " (name)} { "Set" }
                 })) } @else { (member.role.name()) } }
                 td.nowrap data-label="Since" { (words::ago(member.since, self.now)) }
-                td.num { @if self.owner || own { (self.button("remove", "account", member.account.uid, if own { "Leave" } else { "Remove" }, name)) } }
+                td.acts { @if self.owner || own { (self.leave(member, own)) } }
             }
         }
+    }
+
+    fn leave(&self, member: &Member, own: bool) -> Markup {
+        let said = if own {
+            ["Leave", "this team", "Somebody who owns it has to invite you again."]
+        } else {
+            ["Remove", &member.account.name, "They see nothing of this team any more. API keys stay as they are."]
+        };
+        self.sure("remove", ("account", member.account.uid), said)
     }
 
     fn invitations(&self) -> Markup {
@@ -235,7 +235,7 @@ impl TeamPage<'_> {
                         td.break { @match &invitation.email { Some(email) => (email), None => "anybody with the link" } }
                         td data-label="Role" { (invitation.role.name()) }
                         td.nowrap data-label="Ends" { (words::ago(invitation.expires_at, self.now)) }
-                        td.num { (self.button("revoke-invitation", "invitation", invitation.uid, "Take back", "this invitation")) }
+                        td.acts { (self.sure("revoke-invitation", ("invitation", invitation.uid), ["Take back", "this invitation", "Its link does not work any more."])) }
                     } } }
                 } } }
                 div.bulk { (self.form("invite", html! {
@@ -256,8 +256,8 @@ impl TeamPage<'_> {
                 header { h2 id="secret" { "Webhook secret" } p { "Calls and completion webhooks are signed with it" } }
                 div.body.inline {
                     (self.form("show-secret", html! { button type="submit" { "Show it" } }))
-                    (self.form("rotate-secret", html! { button.danger type="submit" { "Replace it" } }))
-                    span.small.muted { "After a replacement both sign until the grace time is over, so that no receiver misses one." }
+                    (frame::sure("Replace it", "the webhook secret", "The new one is shown once. Both sign until the grace time is over, so that no receiver misses one.",
+                        self.form("rotate-secret", html! { button.danger type="submit" { "Replace the webhook secret" } })))
                 }
             }
         }

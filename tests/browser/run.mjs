@@ -51,8 +51,11 @@ test("every page is fit for everybody, wide and narrow, light and dark", async (
     const page = await open(browser, world.base, faults, { ...look, state });
     for (const [name, path] of Object.entries(pages(ids))) {
       await page.goto(world.base + path, { waitUntil: "load" });
+      // What opens is judged too.
+      await page.evaluate(() => { for (const act of document.querySelectorAll("details.sure")) act.open = true; });
       const wrong = await judge(page);
       assert.deepEqual(wrong, [], `${path} at ${look.width} ${look.scheme}`);
+      await page.evaluate(() => { for (const act of document.querySelectorAll("details.sure")) act.open = false; });
       if (shots) await page.screenshot({ path: join(shots, `${name}-${look.width}-${look.scheme}.png`), fullPage: look.width > 600 || !name.startsWith("tasks-n") });
     }
     await page.context().close();
@@ -154,6 +157,42 @@ test("many are cancelled with a count first, and once", async ({ browser, world,
   await page.context().close();
 });
 
+test("a secret and an endpoint are made and deleted by hand, without a script", async ({ browser, world, state }) => {
+  const page = await open(browser, world.base, faults, { state, script: false });
+  const panel = (name) => page.getByRole("region", { name, exact: true });
+  await page.goto(`${world.base}/vault`);
+  await page.fill("#name", "made by hand");
+  await page.fill("#value", "whsec_shown-to-nobody");
+  await page.selectOption("#use", "verify");
+  await page.click('form[action="/vault/new"] button');
+  const reference = (await page.textContent(".notice.ok pre")).trim();
+  assert.match(reference, /^tok_[0-9a-f]{32}$/);
+  assert.doesNotMatch(await page.content(), /shown-to-nobody/);
+  await page.goto(`${world.base}/endpoints`);
+  await page.selectOption("#provider", "openai");
+  await page.selectOption("#secret", reference);
+  await page.click('form[action="/endpoints/new"] button');
+  const url = (await page.textContent(".notice.ok pre")).trim();
+  assert.equal((await fetch(url, { method: "OPTIONS" })).status, 200);
+  await page.goto(`${world.base}/endpoints`);
+  assert.equal(await page.getByText(url).count(), 0, "a URL is shown once");
+  const made = panel("Endpoints").getByRole("row").filter({ hasText: reference });
+  await made.locator("summary", { hasText: "New URL" }).click();
+  await made.getByRole("button", { name: "Make a new URL" }).click();
+  const other = (await page.textContent(".notice.ok pre")).trim();
+  assert.deepEqual(await Promise.all([url, other].map((one) => fetch(one, { method: "OPTIONS" }).then((answer) => answer.status))), [404, 200]);
+  await made.locator("summary", { hasText: "Delete" }).click();
+  await made.getByRole("button", { name: "Delete the endpoint" }).click();
+  assert.equal((await fetch(other, { method: "OPTIONS" })).status, 404);
+  await page.goto(`${world.base}/vault`);
+  const kept = panel("Vault").getByRole("row").filter({ hasText: reference });
+  await kept.locator("summary").click();
+  await kept.getByRole("button", { name: "Delete the token" }).click();
+  assert.match(await page.textContent(".notice.ok"), /“made by hand” is deleted/);
+  assert.equal(await kept.count(), 0);
+  await page.context().close();
+});
+
 test("two hundred hostile strings in every field do nothing", async ({ browser, world, state }) => {
   const attacks = await strings();
   assert.ok(attacks.length > 200, `${attacks.length} strings`);
@@ -184,6 +223,14 @@ test("two hundred hostile strings in every field do nothing", async ({ browser, 
   const page = await open(browser, world.base, faults, { state });
   for (const id of ids) await page.goto(`${world.base}/tasks/${id}`);
   for (const path of ["/", "/tasks", "/vault", "/audit", "/team", "/endpoints"]) await page.goto(world.base + path);
+  for (const name of names.slice(0, 20)) {
+    await page.goto(`${world.base}/vault`);
+    await page.fill("#name", name);
+    await page.fill("#value", name);
+    await page.fill("#hosts", name);
+    await page.click('form[action="/vault/new"] button');
+    assert.equal(await page.inputValue("#name"), await page.locator(".notice.bad").count() ? name.trim() : "", "what was typed, if it was not taken");
+  }
   for (const text of attacks) await page.goto(`${world.base}/tasks?${new URLSearchParams({ text, host: text, provider: text, from: text, done: text, before: text })}`);
   const markup = await page.evaluate(() => document.querySelectorAll("main img, main iframe, main object, main embed, main script, main style, main [onerror], main [onload]").length);
   assert.equal(markup, 0);

@@ -6,6 +6,7 @@ mod invitations;
 pub mod management;
 mod oidc;
 mod sessions;
+mod things;
 
 use super::support::{Answer, Service};
 
