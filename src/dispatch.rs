@@ -148,12 +148,13 @@ impl Dispatcher {
             _ if cut_off => (Event::Interrupted { attempt: number }, None),
             None => (Event::Returned { attempt: number }, None),
             Some((answer, payload)) => {
+                let payload = payload.map(|payload| mask.payload(payload));
                 let answer = match &payload {
                     Some(payload) => masked(follow::understood(&claim.request.follow, answer, payload), &mask),
                     None => answer,
                 };
                 let duration_ms = i64::try_from(took.as_millis()).unwrap_or(i64::MAX);
-                let payload = payload.map(|payload| hidden(mask.payload(payload), callback.as_deref()));
+                let payload = payload.map(|payload| hidden(payload, callback.as_deref()));
                 (Event::Answered { attempt: number, answer, duration_ms }, payload)
             }
         };

@@ -89,13 +89,13 @@ pub fn poll(follow: &Follow) -> Option<PollConfig> {
 /// The provider's own id of the job, as its answer to the call names it.
 pub fn job_id(template: &Template, answer: &Payload) -> Option<String> {
     let view = View { body: Json::parse(&answer.body), ..View::default() };
-    view.first(&template.id_path)
+    view.job_id(&template.id_path)
 }
 
 /// The same for a task that follows nobody's template: its own rule says where the id is, in callbacks and in the answer.
 pub fn job_id_by_rule(rule: &CallbackRule, answer: &Payload) -> Option<String> {
     let view = View { body: Json::parse(&answer.body), ..View::default() };
-    view.first(&rule.id)
+    view.job_id(&rule.id)
 }
 
 /// The job that an accepted answer names, where the provider's webhooks come to one address for all jobs of an account.

@@ -152,11 +152,27 @@ pub fn matches_host(pattern: &str, host: &str) -> bool {
     let host = host.trim_end_matches('.');
     match pattern.strip_prefix("*.") {
         Some(suffix) => host.len().checked_sub(suffix.len() + 1).is_some_and(|at| {
-            host.is_char_boundary(at)
+            at > 0
+                && host.is_char_boundary(at)
                 && host[at..].strip_prefix('.').is_some_and(|end| end.eq_ignore_ascii_case(suffix))
         }),
         None => host.eq_ignore_ascii_case(pattern),
     }
+}
+
+/// A value as it is, and as URLs and JSON writers spell it: the plain ones, PHP's, and those that are careful of HTML, such
+/// as Go's and .NET's.
+fn spellings(text: &str) -> [Zeroizing<String>; 6] {
+    let spelled = |by: &dyn Fn(char) -> String| Zeroizing::new(text.chars().map(by).collect());
+    let json = |c: char| if matches!(c, '"' | '\\') { format!("\\{c}") } else { c.to_string() };
+    [
+        Zeroizing::new(text.to_owned()),
+        spelled(&json),
+        spelled(&|c| if c == '/' { "\\/".to_owned() } else { json(c) }),
+        spelled(&|c| if "<>&".contains(c) { format!("\\u{:04x}", u32::from(c)) } else { json(c) }),
+        spelled(&|c| if "<>&'\"+`".contains(c) { format!("\\u{:04X}", u32::from(c)) } else { json(c) }),
+        Zeroizing::new(placeholder::percent_encode(text)),
+    ]
 }
 
 /// Values that must not be seen in what a target says.
@@ -171,11 +187,9 @@ impl Mask {
             if text.len() < MASKED_FROM {
                 continue;
             }
-            self.0.push(Zeroizing::new(text.to_owned()));
-            // As JSON writers and URLs spell it.
-            for other in [text.replace('/', "\\/"), placeholder::percent_encode(text)].map(Zeroizing::new) {
-                if *other != text {
-                    self.0.push(other);
+            for spelling in spellings(text) {
+                if !self.0.contains(&spelling) {
+                    self.0.push(spelling);
                 }
             }
         }
@@ -222,6 +236,7 @@ mod tests {
             ("api.example", "api.example.evil"),
             ("*.example.com", "x.example.com.evil"),
             ("*.example.com", ".com"),
+            ("*.example.com", ".example.com"),
         ] {
             assert!(!matches_host(pattern, host), "{pattern} {host}");
         }
@@ -242,6 +257,17 @@ mod tests {
         mask.add(&Zeroizing::new("abcdefgh/ijklmnop+q==".to_owned()));
         let spelled = r"abcdefgh\/ijklmnop+q== abcdefgh%2Fijklmnop%2Bq%3D%3D abcdefgh/ijklmnop+q==";
         assert_eq!(mask.text(spelled.to_owned()), "*** *** ***");
+        mask.add(&Zeroizing::new("k<e>y&+\"\\x/0123".to_owned()));
+        for spelled in [
+            r#"k<e>y&+"\x/0123"#,
+            r#"k<e>y&+\"\\x/0123"#,
+            r#"k<e>y&+\"\\x\/0123"#,
+            r#"k\u003ce\u003ey\u0026+\"\\x/0123"#,
+            r"k\u003Ce\u003Ey\u0026\u002B\u0022\\x/0123",
+            "k%3Ce%3Ey%26%2B%22%5Cx%2F0123",
+        ] {
+            assert_eq!(mask.text(format!("a {spelled} b")), "a *** b", "{spelled}");
+        }
         assert_eq!(mask.text("no sk-0123456789abcdef here".to_owned()), "no *** here");
     }
 }

@@ -213,10 +213,14 @@ fn is_name(name: &str) -> bool {
     !name.trim().is_empty() && name.chars().count() <= NAME_MAX && !name.chars().any(hidden)
 }
 
-/// A host as a URL's authority has it, or `*.` and one with at least two labels.
+/// A host as a URL has it, without a port, or `*.` and one with at least two labels.
 fn is_host(host: &str) -> bool {
+    if let Some(address) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        // Spelled as URLs spell it once they are read; another spelling would never be met.
+        return address.parse::<std::net::Ipv6Addr>().is_ok_and(|parsed| parsed.to_string() == address);
+    }
     let (name, labels) = host.strip_prefix("*.").map_or((host, 1), |suffix| (suffix, 2));
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b':' | b'[' | b']' | b'_');
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
     (1..=HOST_BYTES_MAX).contains(&name.len())
         && name.bytes().all(plain)
         && name.split('.').count() >= labels
@@ -234,7 +238,20 @@ mod tests {
         for odd in ["", " ", "a\u{202e}b", "tab\t", &"x".repeat(101)] {
             assert!(!is_name(odd), "{odd:?}");
         }
-        for odd in ["", "*", "*.com", "a..b", "https://x", "a/b", "*.*.com", "a b"] {
+        for odd in [
+            "",
+            "*",
+            "*.com",
+            "a..b",
+            "https://x",
+            "a/b",
+            "*.*.com",
+            "a b",
+            "a.example:8443",
+            "[::1",
+            "*.[::1]",
+            "[0::1]",
+        ] {
             assert!(!is_host(odd), "{odd}");
         }
     }

@@ -63,15 +63,15 @@ impl Poller {
         };
         let found = self.judge(claim, &config, &answer, &mask);
         if found.verdict != PollVerdict::Done {
-            let payload = found.verdict.error().map(|_| mask.payload(payload_of(&answer)));
+            let payload = found.verdict.error().map(|_| payload_of(&answer));
             return Some(Found { payload, ..found });
         }
         let poll = Json::parse(&answer.body);
         match config.result_request(&Sources { poll, ..sources }, &claim.record.request.target_url) {
-            None => Some(Found { payload: Some(mask.payload(result_of(&config, &answer))), ..found }),
+            None => Some(Found { payload: Some(result_of(&config, &answer)), ..found }),
             Some(Ok(request)) => self.fetch(claim, &config, request, found, give_up).await,
             // Done, but the answer names no result: a batch of which nothing succeeded. What it says is the result.
-            Some(Err(_)) => Some(Found { payload: Some(mask.payload(payload_of(&answer))), ..found }),
+            Some(Err(_)) => Some(Found { payload: Some(payload_of(&answer)), ..found }),
         }
     }
 
@@ -85,8 +85,8 @@ impl Poller {
         give_up: &CancellationToken,
     ) -> Option<Found> {
         match self.call(&claim.record, config, request, give_up).await {
-            Ok((answer, mask)) if (200..300).contains(&answer.status) => {
-                Some(Found { payload: Some(mask.payload(result_of(config, &answer))), ..found })
+            Ok((answer, _)) if (200..300).contains(&answer.status) => {
+                Some(Found { payload: Some(result_of(config, &answer)), ..found })
             }
             Ok((answer, mask)) => {
                 let error = format!("The result could not be fetched: HTTP {}", status_text(answer.status));
@@ -132,7 +132,8 @@ impl Poller {
         Found { verdict, status_code: Some(answer.status), word, payload: None }
     }
 
-    /// Makes one call for a task, with its credentials where they may go.
+    /// Makes one call for a task, with its credentials where they may go. The mask is for what is read out of the answer:
+    /// JSON may spell a secret in ways that only reading it brings to light.
     async fn call(
         &self,
         record: &TaskRecord,
@@ -158,7 +159,7 @@ impl Poller {
             signer: None,
         };
         match self.client.fetch_until(record.task.team.0, call, give_up).await {
-            Ok(answer) => Ok((answer, mask)),
+            Ok(answer) => Ok((masked(answer, &mask), mask)),
             Err(CallError::Stopped { .. }) => Err(Unanswered::Stopped),
             Err(error @ (CallError::Refused(_) | CallError::Forbidden(_))) => {
                 Err(impossible(format!("The URL to poll was refused: {error}")))
@@ -216,6 +217,12 @@ impl Poller {
             Err(Unanswered::Means(verdict)) => Err(verdict.error().unwrap_or_default().to_owned()),
         }
     }
+}
+
+/// The answer without what it repeats of secrets, so that no part of one is left where its text is cut.
+fn masked(answer: Answer, mask: &Mask) -> Answer {
+    let Payload { headers, body, .. } = mask.payload(payload_of(&answer));
+    Answer { headers, body, ..answer }
 }
 
 fn sources(claim: &ClaimedPoll) -> Sources<'_> {

@@ -63,7 +63,7 @@ pub struct Sources<'a> {
 impl Sources<'_> {
     /// The job's id, if the answer to the submission holds it.
     pub fn job_id(&self) -> Option<String> {
-        View { body: self.start, ..View::default() }.first(self.id)
+        View { body: self.start, ..View::default() }.job_id(self.id)
     }
 }
 

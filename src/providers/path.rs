@@ -7,6 +7,8 @@ use super::json::Json;
 /// More than any provider nests its answers.
 const SEGMENTS_MAX: usize = 64;
 const BYTES_MAX: usize = 1024;
+/// Longer than any provider's ids; ids are keys in the store.
+const JOB_ID_BYTES_MAX: usize = 1024;
 const HTTP_STATUS: &str = "@http.status";
 
 /// A way into JSON: names of members and numbers of elements. The empty one is the whole.
@@ -112,9 +114,10 @@ impl View<'_> {
         }
     }
 
-    /// The text of the first of these places that has a non-empty scalar.
-    pub fn first(&self, places: &[Place]) -> Option<String> {
-        places.iter().filter_map(|place| self.scalar(place)).find(|text| !text.is_empty() && text != "null")
+    /// The job's id: the first of these places that has one.
+    pub fn job_id(&self, places: &[Place]) -> Option<String> {
+        let is_id = |text: &String| (1..=JOB_ID_BYTES_MAX).contains(&text.len()) && text != "null";
+        places.iter().filter_map(|place| self.scalar(place)).find(is_id)
     }
 }
 

@@ -15,6 +15,8 @@ use super::wrong::{Fields, Wrong};
 
 const INTERVAL_MS: std::ops::RangeInclusive<i64> = 1000..=3_600_000;
 const MAX_DURATION_MS: std::ops::RangeInclusive<i64> = 1000..=30 * 24 * 3_600_000;
+/// No status is longer, and one that is goes into the history with each poll.
+const WORD_MAX: usize = 200;
 /// More values than any provider has words.
 const VALUES_MAX: usize = 100;
 
@@ -192,9 +194,10 @@ impl PollConfig {
         Some(PollRequest { method: self.wire.cancel.as_ref()?.method.clone(), url, body: None })
     }
 
-    /// The provider's own word for the job's state.
+    /// The provider's own word for the job's state, or the beginning of what stands there instead.
     pub fn status(&self, answer: &PollAnswer<'_>) -> Option<String> {
-        View { body: Json::parse(answer.body), status: Some(answer.status), query: None }.scalar(&self.status)
+        let view = View { body: Json::parse(answer.body), status: Some(answer.status), query: None };
+        Some(view.scalar(&self.status)?.chars().take(WORD_MAX).collect())
     }
 
     /// What an answer says. A fail value is believed whatever the status code is, a done value with 2xx only, unless

@@ -138,7 +138,7 @@ impl CallbackRule {
             Some(answer) => Verdict::Challenge { answer },
             None => self.judge(&view),
         };
-        Ok(Reading { verdict, job_id: view.first(&self.id), content })
+        Ok(Reading { verdict, job_id: view.job_id(&self.id), content })
     }
 
     /// Whether a callback is about another job than the one whose id the answer to the submission held.

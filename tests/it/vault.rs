@@ -249,6 +249,29 @@ async fn a_webhook_secret_that_the_request_tells_goes_where_it_may_only() {
 }
 
 #[tokio::test]
+async fn no_part_of_a_secret_is_left_where_a_text_is_cut() {
+    let service = Service::start().await;
+    let target = Target::start(|seen, number| match number {
+        1 => Reply::with(200, &[], r#"{"id":"1"}"#),
+        _ => {
+            let echo = seen.header("authorization").unwrap_or_default();
+            Reply::with(200, &[], &json!({"s": "b", "why": format!("{}{echo}", "x".repeat(4090))}).to_string())
+        }
+    })
+    .await;
+    let reference = token(&service, json!({})).await;
+    let poll = json!({
+        "urlTemplate": target.url("/{startResult.body.id}"), "statusPath": "s", "doneValues": ["a"],
+        "failValues": ["b"], "errorPath": "why", "interval": 1
+    });
+    let body = json!({"targetUrl": target.url("/"), "headers": {"Authorization": reference}, "pollConfig": poll});
+    let created = service.create(&body).await;
+    let task = service.becomes(&created.id, "failed").await;
+    let error = task["error"].as_str().unwrap();
+    assert_eq!(error.trim_start_matches('x'), "***", "what a cut leaves: {}", &error[4080..]);
+}
+
+#[tokio::test]
 async fn a_secret_that_a_poll_echoes_is_masked_in_the_error() {
     let service = Service::start().await;
     let target = Target::start(|seen, number| match number {

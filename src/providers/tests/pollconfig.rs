@@ -310,3 +310,12 @@ fn a_refusal_inside_of_200_is_a_refusal() {
     let stored = PollConfig::restore(&own.stored()).unwrap();
     assert_eq!(judge(&stored, 200, r#"{"code":401,"msg":"no such key","data":null}"#), PollVerdict::Refused);
 }
+
+#[test]
+fn what_stands_in_place_of_a_status_is_cut() {
+    let config = parse(GOOD, None).unwrap();
+    let body = format!(r#"{{"s":"{}"}}"#, "é".repeat(100_000));
+    let status = config.status(&PollAnswer { status: 200, body: body.as_bytes() }).unwrap();
+    assert_eq!(status.chars().count(), 200);
+    assert_eq!(judge(&config, 200, &body), PollVerdict::Pending);
+}
