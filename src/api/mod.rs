@@ -143,17 +143,21 @@ type Shared = Arc<Api>;
 
 /// The service's routes and the dashboard's, behind one front.
 pub fn service(api: Arc<Api>, pages: Option<Router>) -> Front {
-    let routes = described()
-        .0
-        .route("/v1/callbacks/{id}", any(callbacks::receive))
-        .route("/v1/callbacks/endpoints/{token}", any(endpoints::receive))
-        .merge(people::routes())
-        .route("/docs", get(openapi::page))
-        .route("/docs/style.css", get(openapi::style))
+    let routes = routes()
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "Not found"))
         .method_not_allowed_fallback(async || Problem::new(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed"))
         .with_state(api.clone());
     Front::new(api, pages.into_iter().fold(routes, Router::merge))
+}
+
+/// All routes but the dashboard's: those that describe themselves, those that take any method, and the page of the description.
+fn routes() -> Router<Shared> {
+    described()
+        .0
+        .route("/v1/callbacks/{id}", any(callbacks::receive))
+        .route("/v1/callbacks/endpoints/{token}", any(endpoints::receive))
+        .route("/docs", get(openapi::page))
+        .route("/docs/style.css", get(openapi::style))
 }
 
 /// The routes that describe themselves, and the description.
@@ -177,6 +181,7 @@ fn described() -> (Router<Shared>, utoipa::openapi::OpenApi) {
         .routes(routes!(operation::readyz))
         .routes(routes!(operation::metrics))
         .routes(routes!(openapi::serve))
+        .merge(people::routes())
         .split_for_parts()
 }
 
@@ -215,5 +220,37 @@ fn last_segment(path: &str) -> &str {
 impl IntoResponse for crate::net::body::BodyError {
     fn into_response(self) -> Response {
         Problem::from(self).into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A path whose parameters have no names.
+    fn plain(path: &str) -> String {
+        let parts = path.split('/').map(|part| if part.starts_with('{') { "{}" } else { part });
+        parts.collect::<Vec<_>>().join("/")
+    }
+
+    /// Nothing but its debug form says what a router serves. Were that to change, nothing would be found in it, and the test fail.
+    fn served() -> Vec<String> {
+        let shown = format!("{:?}", routes());
+        // After these come those of the fallback.
+        let own = shown.split("paths: ").nth(1).unwrap_or_default();
+        let paths = own.split("RouteId(").filter_map(|part| part.split_once("): \"/")?.1.split_once('"'));
+        paths.map(|(path, _)| plain(&format!("/{path}"))).collect()
+    }
+
+    #[test]
+    fn every_route_that_is_served_is_described() {
+        let description = described().1;
+        let mut wanted: Vec<String> = description.paths.paths.keys().map(|path| plain(path)).collect();
+        // The description for people is no part of the API.
+        wanted.extend(["/docs".to_owned(), "/docs/style.css".to_owned()]);
+        let mut served = served();
+        wanted.sort();
+        served.sort();
+        assert_eq!(served, wanted);
     }
 }

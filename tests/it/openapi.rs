@@ -3,6 +3,8 @@
 
 use serde_json::{Value, json};
 
+use crate::people::management::ask as ask_as;
+use crate::people::{ADA, PASSWORD, set_up};
 use crate::support::{KEY, Service, Target};
 
 const COMMITTED: &str = include_str!("../../docs/openapi.json");
@@ -54,12 +56,14 @@ fn every_documented_route_is_described_and_no_other() {
         let parts = path.split('/').map(|part| if part.starts_with('{') { "{}" } else { part });
         parts.collect::<Vec<_>>().join("/")
     };
-    let rows = DOCS.lines().filter(|line| line.starts_with("| [`")).map(|line| line.split('|').nth(1).unwrap());
-    let names = rows.flat_map(|cell| cell.split('`').skip(1).step_by(2));
+    let cells = DOCS.lines().filter(|line| line.starts_with('|')).map(|line| line.split('|').nth(1).unwrap());
+    let words = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2));
+    let names = words.filter(|word| word.split_once(' ').is_some_and(|(_, path)| path.starts_with('/')));
     let mut documented: Vec<String> = names.map(plain).collect();
     let mut described: Vec<String> =
         operations(&described()).iter().map(|(method, path, _)| format!("{method} {}", plain(path))).collect();
     documented.sort();
+    documented.dedup();
     described.sort();
     assert_eq!(described, documented);
 }
@@ -70,23 +74,43 @@ fn every_body_has_an_example_and_every_operation_its_errors() {
         let name = format!("{method} {path}");
         let contents = std::iter::once(&one["requestBody"]).chain(one["responses"].as_object().unwrap().values());
         for media in contents.filter_map(|holder| holder["content"].as_object()).flat_map(|content| content.values()) {
-            assert!(!media["example"].is_null(), "{name}: {media}");
+            assert!(media["example"].is_null() != media["examples"].is_null(), "{name}: {media}");
         }
         let responses = one["responses"].as_object().unwrap();
         let mut wanted = vec!["400", "408", "414", "431", "500", "503"];
         if one["security"].is_null() {
             wanted.extend(["401", "429"]);
+        } else if one["security"].to_string().contains("session") {
+            wanted.push("401");
         }
         if one["requestBody"].is_object() {
             wanted.extend(["413", "415"]);
         }
-        if path.contains("{id}") {
+        if path.contains('{') {
             wanted.push("404");
+        }
+        if path.starts_with("/teams/{") {
+            wanted.push("403");
         }
         for status in wanted {
             assert!(responses.contains_key(status), "{name} lacks {status}");
         }
         assert!(one["summary"].is_string() && one["operationId"].is_string() && one["tags"][0].is_string(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn no_path_takes_a_method_that_is_not_described() {
+    let service = Service::start().await;
+    // Whether the address of an endpoint is one is told before anything else.
+    let paths = described()["paths"].as_object().unwrap().clone();
+    for (path, item) in paths.iter().filter(|(path, _)| *path != "/v1/callbacks/endpoints/{token}") {
+        for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
+            if item[method.to_lowercase()].is_null() {
+                let answer = service.send(method, path, &[("x-api-key", KEY)], None).await;
+                answer.expect_error(405, "Method not allowed");
+            }
+        }
     }
 }
 
@@ -147,4 +171,53 @@ async fn what_the_service_answers_fits_the_description() {
     assert_eq!(wrong(&cases), Vec::<String>::new());
     let untrue = json!([["createTask", "request", {"targetUrl": "https://x.example", "surprise": 1}], ["getTask", "200", {"task": {}}]]);
     assert_eq!(wrong(&untrue).len(), 2, "the validator finds what is wrong");
+}
+
+#[tokio::test]
+async fn what_the_management_api_answers_fits_the_description() {
+    let service = Service::start().await;
+    set_up(&service).await;
+    let sign_in = json!({"email": ADA, "password": PASSWORD});
+    let signed = service.post("/signin", &sign_in.to_string()).await.expect(200).json();
+    let owner = signed["token"].as_str().unwrap().to_owned();
+    let mut cases = vec![json!(["signIn", "request", sign_in]), json!(["signIn", "200", signed])];
+    let mut step = async |name: &str, method: &str, path: &str, body: Option<Value>| {
+        let answer = ask_as(&service, &owner, method, path, body.as_ref()).await;
+        assert!(answer.status < 300, "{name}: {}", answer.text());
+        cases.push(json!([name, answer.status.to_string(), answer.json()]));
+        cases.extend(body.map(|body| json!([name, "request", body])));
+        answer.json()
+    };
+    let made = step("createTeam", "POST", "/teams", Some(json!({"name": "Pictures"}))).await;
+    let team = format!("/teams/{}", made["team"]["id"].as_str().unwrap());
+    let key = step("createApiKey", "POST", &format!("{team}/apikeys"), Some(json!({"name": "ci"}))).await;
+    let invitation = json!({"role": "reader", "email": "eve@example.com"});
+    let invitation = step("createInvitation", "POST", &format!("{team}/invitations"), Some(invitation)).await;
+    for (name, path) in [
+        ("getMe", "/me".to_owned()),
+        ("listSessions", "/sessions".to_owned()),
+        ("listTeams", "/teams".to_owned()),
+        ("getTeam", team.clone()),
+        ("listApiKeys", format!("{team}/apikeys")),
+        ("getWebhookSecret", format!("{team}/secret")),
+        ("listInvitations", format!("{team}/invitations")),
+        ("listMembers", format!("{team}/members")),
+        ("listAuditEntries", format!("{team}/audit?limit=1")),
+        ("listAuditEntries", format!("{team}/audit")),
+    ] {
+        step(name, "GET", &path, None).await;
+    }
+    let id = |answer: &Value, name: &str| answer[name]["id"].as_str().unwrap().to_owned();
+    step("rotateWebhookSecret", "POST", &format!("{team}/secret/rotate"), None).await;
+    step("getWebhookSecret", "GET", &format!("{team}/secret"), None).await;
+    step("revokeApiKey", "POST", &format!("/apikeys/{}/revoke", id(&key, "apiKey")), None).await;
+    step("revokeInvitation", "POST", &format!("/invitations/{}/revoke", id(&invitation, "invitation")), None).await;
+    step("renewToken", "POST", "/signin/renew", None).await;
+    let wrong_name = ask_as(&service, &owner, "POST", "/teams", Some(&json!({"name": ""}))).await.expect(400).json();
+    cases.push(json!(["createTeam", "400", wrong_name]));
+    assert_eq!(wrong(&json!(cases)), Vec::<String>::new());
+    // A path that is no text names nothing, and is answered as one that names nothing.
+    for path in ["/teams/%FF", "/teams/%FF/members"] {
+        ask_as(&service, &owner, "GET", path, None).await.expect_error(404, "Team not found");
+    }
 }

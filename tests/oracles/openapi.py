@@ -54,6 +54,8 @@ def main():
         for place, media in contents(operation):
             if "example" in media:
                 wrong.extend(judge(f"example of {operation['operationId']} {place}", media, media["example"]))
+            for example in media.get("examples", {}).values():
+                wrong.extend(judge(f"example of {operation['operationId']} {place}", media, example["value"]))
     for identity, place, value in json.load(sys.stdin):
         found = [o for o in operations() if o["operationId"] == identity]
         media = [media for known, media in contents(found[0]) if known == place]

@@ -1,6 +1,8 @@
 //! What requests hold, and the parts of answers that are made by hand. Requests are read field by field (`fields`), so these
 //! are descriptions alone; tests hold them to what is really taken.
 
+pub mod people;
+
 use std::collections::BTreeMap;
 
 use serde::Serialize;

@@ -3,16 +3,24 @@
 use utoipa::Modify;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::schema::{Object, Type};
-use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
 use utoipa::openapi::{ContentBuilder, Header, OpenApi, Ref, RefOr, Response, ResponseBuilder};
 
-/// The two ways to send a key.
+/// The two ways to send a key, and how to send a session's token.
 pub struct Keys;
+
+/// What those ask for who want somebody to have signed in.
+const SESSION: &str = "session";
 
 impl Modify for Keys {
     fn modify(&self, described: &mut OpenApi) {
         let components = described.components.get_or_insert_default();
-        components.add_security_scheme("bearer", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
+        let bearer = |text: &str| HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(text));
+        components.add_security_scheme("bearer", SecurityScheme::Http(bearer("An API key").build()));
+        let session = bearer("The token of somebody who signed in").bearer_format("JWT");
+        components.add_security_scheme(SESSION, SecurityScheme::Http(session.build()));
         let header = ApiKeyValue::with_description("X-API-Key", "The same key in a header of its own");
         components.add_security_scheme("header", SecurityScheme::ApiKey(ApiKey::Header(header)));
         described.security =
@@ -31,7 +39,11 @@ const ALWAYS: &[(&str, &str)] = &[
 ];
 
 /// Errors of those that ask for a key.
-const WITH_KEY: &[(&str, &str)] = &[("401", "API key required"), ("429", "Rate limit exceeded")];
+const WITH_KEY: &[(&str, &str)] =
+    &[("401", "API key required\nInvalid or revoked API key"), ("429", "Rate limit exceeded")];
+
+/// Errors of those that ask for a session's token.
+const WITH_SESSION: &[(&str, &str)] = &[("401", "Sign-in required\nInvalid or expired token")];
 
 /// Errors of those that take a body.
 const WITH_BODY: &[(&str, &str)] = &[("413", "Request body too large"), ("415", "Content-Encoding is not supported")];
@@ -46,12 +58,9 @@ pub fn complete(described: &mut OpenApi) {
 }
 
 fn complete_operation(operation: &mut Operation) {
-    let is_open = operation.security.is_some();
     let has_body = operation.request_body.is_some();
     add(operation, ALWAYS);
-    if !is_open {
-        add(operation, WITH_KEY);
-    }
+    add(operation, errors_of(operation.security.as_deref()));
     if has_body {
         add(operation, WITH_BODY);
     }
@@ -59,6 +68,15 @@ fn complete_operation(operation: &mut Operation) {
         if let RefOr::T(response) = response {
             complete_response(status, response);
         }
+    }
+}
+
+/// What can be wrong with the credential that an operation asks for; without a word of its own it asks for a key.
+fn errors_of(security: Option<&[SecurityRequirement]>) -> &'static [(&'static str, &'static str)] {
+    match security {
+        None => WITH_KEY,
+        Some(ways) if ways.contains(&SecurityRequirement::new(SESSION, Vec::<String>::new())) => WITH_SESSION,
+        Some(_) => &[],
     }
 }
 

@@ -1,5 +1,5 @@
 //! An example for every body: those of answers and requests from one file, which a running service wrote; those of errors
-//! are their texts.
+//! are their texts, one on each line of what an operation says of a status.
 
 use serde_json::{Map, Value, json};
 
@@ -16,12 +16,32 @@ pub fn put_into(described: &mut Value) {
             show(content, own.get("request"));
         }
         for (status, response) in operation["responses"].as_object_mut().into_iter().flatten() {
-            let error = json!({"error": response["description"]});
-            let example = own.get(status).or((status.as_str() >= "400").then_some(&error));
-            if let Some(content) = response.get_mut("content") {
-                show(content, example);
+            let errors = told(response);
+            let Some(content) = response.get_mut("content") else { continue };
+            match own.get(status) {
+                Some(example) => show(content, Some(example)),
+                None if status.as_str() >= "400" => show_errors(content, &errors),
+                None => {}
             }
         }
+    }
+}
+
+/// What an answer says: one text, or one on each line, which then stand side by side.
+fn told(response: &mut Value) -> Vec<String> {
+    let texts: Vec<String> = response["description"].as_str().unwrap_or_default().lines().map(str::to_owned).collect();
+    response["description"] = texts.join(" / ").into();
+    texts
+}
+
+fn show_errors(content: &mut Value, errors: &[String]) {
+    if let [error] = errors {
+        return show(content, Some(&json!({"error": error})));
+    }
+    let examples: Map<String, Value> =
+        errors.iter().map(|error| (error.clone(), json!({"value": {"error": error}}))).collect();
+    for media in content.as_object_mut().into_iter().flat_map(|content| content.values_mut()) {
+        media["examples"] = examples.clone().into();
     }
 }
 

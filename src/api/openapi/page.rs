@@ -119,9 +119,11 @@ fn whole(described: &Value) -> Markup {
 fn keys() -> Markup {
     html! {
         section {
-            h2 { "Keys" }
+            h2 { "Keys and tokens" }
             p { "Where an operation asks for an API key, send it in one of these headers:" }
             pre { "Authorization: Bearer async_…\nX-API-Key: async_…" }
+            p { "Where it asks for a session's token, " a href="#signIn" { "sign in" } " and send what you got:" }
+            pre { "Authorization: Bearer eyJ…" }
             p { "Every error is " code { "{\"error\": \"…\"}" } ", with " code { "details" } " where fields are wrong." }
         }
     }
@@ -137,12 +139,10 @@ fn method(operation: &Operation<'_>) -> Markup {
 
 fn one(operation: &Operation<'_>) -> Markup {
     let described = operation.described;
-    let is_open =
-        described["security"].as_array().is_some_and(|list| list.iter().all(|one| one == &Value::Object(Map::new())));
     html! {
         article id=(operation.id()) {
             h3 { a href={ "#" (operation.id()) } { (method(operation)) " " code { (operation.path) } } }
-            p { (text(described, "summary")) " " small { @if is_open { "No API key" } @else { "API key" } } }
+            p { (text(described, "summary")) " " small { (credential(&described["security"])) } }
             @if !text(described, "description").is_empty() { p { (text(described, "description")) } }
             (parameters(described))
             @if described["requestBody"].is_object() {
@@ -152,6 +152,17 @@ fn one(operation: &Operation<'_>) -> Markup {
             h4 { "Answers" }
             @for (status, response) in entries(described, "responses") { (answered(status, response)) }
         }
+    }
+}
+
+/// What a request has to come with.
+fn credential(security: &Value) -> &'static str {
+    let Some(ways) = security.as_array() else { return "API key" };
+    let is_open = ways.contains(&Value::Object(Map::new()));
+    match (ways.iter().any(|way| way["session"].is_array()), is_open) {
+        (true, false) => "Session token",
+        (true, true) => "Session token, or nothing",
+        (false, _) => "No API key",
     }
 }
 
@@ -185,6 +196,7 @@ fn content(holder: &Value) -> Markup {
         @for (media, form) in entries(holder, "content") {
             p { small { (media) } " " (kind(&form["schema"])) }
             @if !form["example"].is_null() { pre tabindex="0" { (example(&form["example"])) } }
+            @for (_, one) in entries(form, "examples") { pre tabindex="0" { (example(&one["value"])) } }
         }
     }
 }

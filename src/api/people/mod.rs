@@ -6,15 +6,17 @@ mod own;
 mod teams;
 mod view;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Path};
-use axum::routing::{get, post};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, Request, StatusCode, header};
+use serde::de::DeserializeOwned;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::fields::{Fields, Reader};
@@ -27,30 +29,30 @@ use crate::store::{Presence, Role};
 /// The largest body of a request.
 const BODY_MAX: usize = 16 * 1024;
 
-/// The management API's routes.
-pub fn routes() -> Router<Shared> {
-    Router::new()
-        .route("/signin", post(own::sign_in))
-        .route("/signin/renew", post(own::renew))
-        .route("/signout", post(own::sign_out))
-        .route("/me", get(own::me))
-        .route("/me/name", post(own::rename))
-        .route("/me/password", post(own::set_password))
-        .route("/sessions", get(own::sessions))
-        .route("/sessions/{id}/revoke", post(own::end_session))
-        .route("/teams", get(teams::list).post(teams::create))
-        .route("/teams/{id}", get(teams::read_one))
-        .route("/teams/{id}/apikeys", get(teams::keys).post(teams::create_key))
-        .route("/apikeys/{id}/revoke", post(teams::revoke_key))
-        .route("/teams/{id}/secret", get(teams::secret))
-        .route("/teams/{id}/secret/rotate", post(teams::rotate_secret))
-        .route("/teams/{id}/audit", get(teams::audit))
-        .route("/teams/{id}/members", get(members::list).post(members::add))
-        .route("/teams/{id}/members/{account}/role", post(members::set_role))
-        .route("/teams/{id}/members/{account}/remove", post(members::remove))
-        .route("/teams/{id}/invitations", get(members::invitations).post(members::invite))
-        .route("/invitations/{id}/revoke", post(members::revoke_invitation))
-        .route("/invitations/accept", post(members::accept))
+/// The management API's routes, which describe themselves.
+pub fn routes() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new()
+        .routes(routes!(own::sign_in))
+        .routes(routes!(own::renew))
+        .routes(routes!(own::sign_out))
+        .routes(routes!(own::me))
+        .routes(routes!(own::rename))
+        .routes(routes!(own::set_password))
+        .routes(routes!(own::sessions))
+        .routes(routes!(own::end_session))
+        .routes(routes!(teams::list, teams::create))
+        .routes(routes!(teams::read_one))
+        .routes(routes!(teams::keys, teams::create_key))
+        .routes(routes!(teams::revoke_key))
+        .routes(routes!(teams::secret))
+        .routes(routes!(teams::rotate_secret))
+        .routes(routes!(teams::audit))
+        .routes(routes!(members::list, members::add))
+        .routes(routes!(members::set_role))
+        .routes(routes!(members::remove))
+        .routes(routes!(members::invitations, members::invite))
+        .routes(routes!(members::revoke_invitation))
+        .routes(routes!(members::accept))
 }
 
 /// Somebody with a token that is in force.
@@ -99,7 +101,7 @@ fn visitor(api: &Api, parts: &Parts) -> Visitor {
 }
 
 impl FromRequestParts<Shared> for Visitor {
-    type Rejection = std::convert::Infallible;
+    type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, api: &Shared) -> Result<Self, Self::Rejection> {
         Ok(visitor(api, parts))
@@ -145,11 +147,23 @@ fn only(text: &[u8], field: &'static str) -> Result<String, Problem> {
     reader.finish().map(|()| value)
 }
 
-/// What a path with one id names.
-type One = Path<String>;
+/// What a path names. A path that is no text names nothing: what it was to name is not found.
+pub struct Named<T>(T);
 
-/// What a path with two ids names.
-type Two = Path<(String, String)>;
+/// One id.
+type One = Named<String>;
+
+/// Two ids.
+type Two = Named<(String, String)>;
+
+impl<T: DeserializeOwned + Default + Send> FromRequestParts<Shared> for Named<T> {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Shared) -> Result<Self, Infallible> {
+        let ids = Path::<T>::from_request_parts(parts, api).await;
+        Ok(Self(ids.map(|Path(ids)| ids).unwrap_or_default()))
+    }
+}
 
 impl From<Wrong> for Problem {
     fn from(wrong: Wrong) -> Self {

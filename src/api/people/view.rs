@@ -1,16 +1,22 @@
 //! People and what they manage, as the management API shows them.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::api::openapi::bodies::people as words;
 use crate::store::{Account, Actor, ApiKey, Door, Invitation, Line, Member, Role, Session, Team};
 use crate::wire::Iso;
 
-#[derive(Serialize)]
+/// Somebody who can sign in.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Account)]
 pub struct AccountView<'a> {
     id: Uuid,
+    /// What they sign in with.
     email: &'a str,
+    /// How they want to be called.
     name: &'a str,
     created_at: Iso,
 }
@@ -22,12 +28,18 @@ impl<'a> AccountView<'a> {
     }
 }
 
-#[derive(Serialize)]
+/// A team, as somebody sees it.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Team)]
 pub struct TeamView<'a> {
     id: Uuid,
     name: &'a str,
+    /// What whoever asks may do there.
+    #[schema(value_type = words::Role)]
     role: &'static str,
+    /// Requests per minute over all its keys; the service's own limit where there is none.
+    #[schema(required)]
     rate_limit: Option<u32>,
     created_at: Iso,
 }
@@ -39,16 +51,21 @@ impl<'a> TeamView<'a> {
     }
 }
 
-#[derive(Serialize)]
+/// An API key.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = ApiKey)]
 pub struct KeyView<'a> {
     id: Uuid,
     name: &'a str,
+    /// How the key begins.
     prefix: &'a str,
     /// The key itself, where it was just made.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     key: Option<&'a str>,
     created_at: Iso,
+    #[schema(required)]
     revoked_at: Option<Iso>,
 }
 
@@ -63,11 +80,15 @@ impl<'a> KeyView<'a> {
     }
 }
 
-#[derive(Serialize)]
+/// Somebody who is in a team.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Member)]
 pub struct MemberView<'a> {
     account: AccountView<'a>,
+    #[schema(value_type = words::Role)]
     role: &'static str,
+    /// When they came.
     since: Iso,
 }
 
@@ -77,16 +98,24 @@ impl<'a> MemberView<'a> {
     }
 }
 
-#[derive(Serialize)]
+/// A way to join a team.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Invitation)]
 pub struct InvitationView<'a> {
     id: Uuid,
+    #[schema(value_type = words::Role)]
     role: &'static str,
+    /// Whom alone it is for; anybody who has the link where there is none.
+    #[schema(required)]
     email: Option<&'a str>,
-    /// What lets somebody in, and where, where it was just made.
+    /// What lets somebody in, where it was just made.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     token: Option<&'a str>,
+    /// The page where it is accepted, where it was just made.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     url: Option<&'a str>,
     created_at: Iso,
     expires_at: Iso,
@@ -110,16 +139,25 @@ impl<'a> InvitationView<'a> {
     }
 }
 
-#[derive(Serialize)]
+/// Where somebody is signed in.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Session)]
 pub struct SessionView<'a> {
     id: Uuid,
+    /// Whether the request came with it.
     current: bool,
+    #[schema(value_type = words::SessionKind)]
     kind: &'static str,
+    /// Where it began.
+    #[schema(required)]
     address: Option<String>,
+    /// What the client called itself.
     agent: &'a str,
     created_at: Iso,
+    /// When it was last used, to the minute.
     seen_at: Iso,
+    /// When it ends, used or not.
     expires_at: Iso,
 }
 
@@ -141,21 +179,34 @@ impl<'a> SessionView<'a> {
     }
 }
 
-#[derive(Serialize)]
+/// What was done.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = AuditEntry)]
 pub struct LineView<'a> {
+    /// Later entries have larger ones.
     number: i64,
     at: Iso,
     actor: ActorView<'a>,
+    /// What was done, such as `key.created`.
     action: &'static str,
+    /// To what or whom.
     subject: &'a str,
+    /// Where it came from.
+    #[schema(required)]
     address: Option<String>,
 }
 
-#[derive(Serialize)]
+/// Who did it.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Actor)]
 struct ActorView<'a> {
+    #[schema(value_type = words::ActorKind)]
     kind: &'static str,
+    /// The account's or the key's.
+    #[schema(required)]
     id: Option<Uuid>,
+    /// The account's address, or how the key begins.
     name: &'a str,
 }
 
