@@ -13,10 +13,10 @@ use super::enter::{complaint, explain};
 use super::form::{CSRF, Guarded};
 use super::frame::{self, Section};
 use super::who::Person;
-use super::{Ui, plain, who};
+use super::{Ui, plain, who, words};
 use crate::people::Wrong;
 use crate::store::{Line, Session};
-use crate::wire::iso;
+use crate::task::Timestamp;
 
 /// How many lines of what happened are shown.
 const LINES: u32 = 20;
@@ -74,6 +74,7 @@ async fn content(ui: &Ui, person: &Person, why: Option<&str>) -> Result<Markup, 
     let sessions = ui.people.sessions(person.acting()).await.map_err(|error| who::unavailable(&error))?;
     let lines = ui.people.own_audit(person.acting(), LINES).await.map_err(|error| who::unavailable(&error))?;
     let account = &person.presence.account;
+    let now = ui.views.clock.now();
     let content = html! {
         (complaint(why))
         section {
@@ -86,8 +87,8 @@ async fn content(ui: &Ui, person: &Person, why: Option<&str>) -> Result<Markup, 
             }
         }
         (password(person))
-        (where_signed_in(person, &sessions))
-        (history(&lines))
+        (where_signed_in(person, &sessions, now))
+        (history(&lines, now))
     };
     Ok(match person.reader("/account") {
         Some(reader) => {
@@ -120,14 +121,14 @@ fn password(person: &Person) -> Markup {
     }
 }
 
-fn where_signed_in(person: &Person, sessions: &[Session]) -> Markup {
+fn where_signed_in(person: &Person, sessions: &[Session], now: Timestamp) -> Markup {
     let current = person.presence.session.uid;
     html! {
         section {
             h2 { "Where you are signed in" }
             ul {
                 @for session in sessions {
-                    li { (session_line(person, session, current)) }
+                    li { (session_line(person, session, current, now)) }
                 }
             }
             @if sessions.len() > 1 {
@@ -140,15 +141,15 @@ fn where_signed_in(person: &Person, sessions: &[Session]) -> Markup {
     }
 }
 
-fn session_line(person: &Person, session: &Session, current: Uuid) -> Markup {
+fn session_line(person: &Person, session: &Session, current: Uuid, now: Timestamp) -> Markup {
     let agent = if session.agent.is_empty() { "A program" } else { &session.agent };
     html! {
         p {
-            (agent)
-            @if let Some(address) = session.address { ", " (address) }
-            ", since " time datetime=(iso(session.created_at)) { (iso(session.created_at)) }
-            ", last seen " time datetime=(iso(session.seen_at)) { (iso(session.seen_at)) }
-            @if session.uid == current { " (this one)" }
+            @if session.uid == current { span.chip { "this one" } " " }
+            "Last seen " (words::ago(session.seen_at, now))
+            @if let Some(address) = session.address { " from " (address) }
+            ", signed in " (words::ago(session.created_at, now)) ". "
+            span.small.muted { (agent) }
         }
         @if session.uid != current {
             form method="post" action={ "/account/sessions/" (session.uid) "/end" } {
@@ -158,15 +159,15 @@ fn session_line(person: &Person, session: &Session, current: Uuid) -> Markup {
     }
 }
 
-fn history(lines: &[(i64, Line)]) -> Markup {
+fn history(lines: &[(i64, Line)], now: Timestamp) -> Markup {
     html! {
         section {
             h2 { "What happened" }
             ul {
                 @for (_, line) in lines {
                     li {
-                        time datetime=(iso(line.at)) { (iso(line.at)) } " " (line.action.name()) " " (line.subject)
-                        @if let Some(address) = line.address { ", from " (address) }
+                        code { (line.action.name()) } " " (line.subject) " "
+                        span.muted { (words::ago(line.at, now)) @if let Some(address) = line.address { ", from " (address) } }
                     }
                 }
             }

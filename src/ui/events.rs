@@ -54,8 +54,7 @@ fn said(event: &EventRecord) -> Markup {
         Entry::Created => html! { b { "Created" } },
         Entry::AttemptStarted { attempt } => html! { b { "Attempt " (attempt) } " begins" },
         Entry::AttemptFinished { attempt, status_code, error, duration_ms, next_attempt_at } => html! {
-            b { "Attempt " (attempt) } " " (answered(*status_code, error.as_deref()))
-            @if let Some(took) = duration_ms { " after " (words::duration(*took)) }
+            b { "Attempt " (attempt) } " " (answered(*status_code, error.as_deref(), *duration_ms))
             @if let Some(next) = next_attempt_at { ". Next attempt in " (after(next)) }
         },
         Entry::Waiting { deadline } => {
@@ -63,7 +62,7 @@ fn said(event: &EventRecord) -> Markup {
         }
         Entry::Polling { deadline } => html! { b { "Polling" } " begins, for " (after(deadline)) " at most" },
         Entry::PollFinished { poll, status_code, word, error, next_attempt_at, .. } => html! {
-            b { "Poll " (poll) } " " (answered(*status_code, error.as_deref()))
+            b { "Poll " (poll) } " " (answered(*status_code, error.as_deref(), None))
             @if let Some(word) = word { ", the provider says “" (word) "”" }
             @if let Some(next) = next_attempt_at { ". Next poll in " (after(next)) }
         },
@@ -77,19 +76,20 @@ fn said(event: &EventRecord) -> Markup {
             @if let Some(error) = error { div { (error) } }
         },
         Entry::WebhookAttempted { attempt, status_code, error, next_attempt_at } => html! {
-            b { "Webhook " (attempt) } " " (answered(*status_code, error.as_deref()))
+            b { "Webhook " (attempt) } " " (answered(*status_code, error.as_deref(), None))
             @if let Some(next) = next_attempt_at { ". Next attempt in " (after(next)) }
         },
     }
 }
 
-fn answered(status_code: Option<u16>, error: Option<&str>) -> Markup {
+fn answered(status_code: Option<u16>, error: Option<&str>, took: Option<i64>) -> Markup {
+    let after = took.map_or_else(String::new, |took| format!(" after {}", words::duration(took)));
     html! {
         @match (status_code, error) {
-            (Some(code), Some(error)) => { "answered " (status::code(code)) @if !error.contains(&code.to_string()) { ", " (error) } }
-            (Some(code), None) => { "answered " (status::code(code)) }
-            (None, Some(error)) => { "failed: " (error) }
-            (None, None) => { "ended without an answer" }
+            (Some(code), Some(error)) => { "answered " (status::code(code)) (after) @if !error.contains(&code.to_string()) { ", " (error) } }
+            (Some(code), None) => { "answered " (status::code(code)) (after) }
+            (None, Some(error)) => { "failed" (after) ": " (error) }
+            (None, None) => { "ended without an answer" (after) }
         }
     }
 }

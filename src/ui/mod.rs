@@ -28,6 +28,8 @@ pub mod pages;
 pub mod payload;
 mod plain;
 pub mod providers;
+pub mod quote;
+pub mod reasons;
 pub mod settings;
 pub mod status;
 pub mod task;
@@ -82,7 +84,7 @@ impl Ui {
     }
 }
 
-/// The pages.
+/// The pages. Where a form leads can be asked for too, by a reload or the way back from signing in: it is the page that the form is on.
 pub fn routes(ui: Arc<Ui>) -> Router {
     Router::new()
         .route("/assets/{file}", get(async |Path(file): Path<String>| assets::serve(&file)))
@@ -101,18 +103,18 @@ pub fn routes(ui: Arc<Ui>) -> Router {
         .route("/live", get(pages::live))
         .route("/", get(pages::overview))
         .route("/tasks", get(pages::tasks))
-        .route("/tasks/many", post(act::many))
+        .route("/tasks/many", get(async || plain::see("/tasks")).post(act::many))
         .route("/tasks/many/do", post(act::many_do))
         .route("/tasks/{id}", get(pages::task))
         .route("/tasks/{id}/{part}", get(pages::download).post(act::one))
         .route("/providers", get(pages::providers))
         .route("/endpoints", get(endpoints::page))
-        .route("/endpoints/{act}", post(endpoints::act))
+        .route("/endpoints/{act}", get(async || plain::see("/endpoints")).post(endpoints::act))
         .route("/vault", get(vault::page))
-        .route("/vault/{act}", post(vault::act))
+        .route("/vault/{act}", get(async || plain::see("/vault")).post(vault::act))
         .route("/team", get(team::page))
         .route("/team/switch", post(enter::switch_team))
-        .route("/team/{act}", post(team::act))
+        .route("/team/{act}", get(async || plain::see("/team")).post(team::act))
         .route("/audit", get(pages::audit))
         .route("/settings", get(pages::settings))
         .with_state(ui)

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::chart::{self, Chart, Series};
 use super::frame::{self, Reader, Section};
 use super::task::host_and_path;
-use super::{tasks, words};
+use super::{reasons, tasks, words};
 use crate::stats::{Calls, Latencies, MINUTES, Minute, Names, Team};
 use crate::store::Counts;
 use crate::store::browse::{Stuck, Summary, waiting_since};
@@ -22,6 +22,8 @@ pub struct Overview<'a> {
     pub counts: &'a Counts,
     /// What does not get on.
     pub stuck: &'a Stuck,
+    /// The newest tasks of the last hour that failed.
+    pub failed: &'a [Summary],
     /// When it is looked at.
     pub now: Timestamp,
     /// Who looks.
@@ -52,9 +54,10 @@ impl Overview<'_> {
                     div.half { (self.depth()) }
                     div.half { (self.latency()) }
                     div.half { (self.failures()) }
+                    div { (reasons::panel(self.failed)) }
                     div { (self.stuck()) }
-                    div.half { (calls("Hosts", "Calls to targets", "host", &self.stats.hosts, self.minute(), "host")) }
-                    div.half { (calls("Webhook receivers", "Completion webhooks", "receiver", &self.stats.receivers, self.minute(), "")) }
+                    div.half { (calls("Hosts", "Calls to targets", "Host", &self.stats.hosts, self.minute(), "host")) }
+                    div.half { (calls("Webhook receivers", "Completion webhooks", "Receiver", &self.stats.receivers, self.minute(), "")) }
                     div { (self.nodes()) }
                 }
             }

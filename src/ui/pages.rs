@@ -17,8 +17,9 @@ use super::task::TaskPage;
 use super::tasks::{TasksPage, first_command};
 use super::who::{Person, SignedIn, unavailable};
 use super::{Ui, audit, enter, filters, providers, settings};
+use crate::store::browse::Search;
 use crate::store::{EventRecord, Role, StoreError, TaskRecord};
-use crate::task::{Entry, TaskId};
+use crate::task::{Entry, Status, TaskId};
 
 /// So many tasks are on a page of the list.
 const PAGE: usize = 50;
@@ -28,6 +29,12 @@ const STEPS: usize = 20_000;
 
 /// So many are looked at for what does not get on.
 const STUCK_STEPS: usize = 1_000;
+
+/// So many of the last hour's failures are looked at for their reasons.
+const FAILED_MAX: usize = 50;
+
+/// Milliseconds.
+const HOUR: i64 = 3_600_000;
 
 /// So many lines of the audit log are on a page.
 const LINES: u32 = 100;
@@ -52,8 +59,15 @@ pub async fn set_theme(guarded: Guarded<Person>) -> Response {
 
 /// `GET /`.
 pub async fn overview(State(ui): Shared, who: SignedIn, uri: Uri) -> Result<Response, Response> {
-    let (counts, stuck) =
-        tokio::try_join!(ui.views.browse.depth(who.team.id), ui.views.browse.stuck(who.team.id, STUCK_STEPS))
+    let now = ui.views.clock.now();
+    let failed = Search {
+        status: Some(Status::Failed),
+        from: Some(now.plus_millis(-HOUR)),
+        ..Search::all(who.team.id, FAILED_MAX, STUCK_STEPS)
+    };
+    let browse = &ui.views.browse;
+    let (counts, stuck, failed) =
+        tokio::try_join!(browse.depth(who.team.id), browse.stuck(who.team.id, STUCK_STEPS), browse.search(failed))
             .map_err(|error| unavailable(&error))?;
     let nodes = match &ui.views.shared {
         Some(store) => store.nodes().await.map_err(|error| unavailable(&error))?,
@@ -64,7 +78,8 @@ pub async fn overview(State(ui): Shared, who: SignedIn, uri: Uri) -> Result<Resp
         started: ui.views.stats.started(),
         counts: &counts,
         stuck: &stuck,
-        now: ui.views.clock.now(),
+        failed: &failed.tasks,
+        now,
         reader: &reader(&who, &uri),
         first: &first_command(&ui.base_url),
         node: [&ui.views.node, env!("CARGO_PKG_VERSION"), ui.views.backend],

@@ -6,7 +6,7 @@ use super::frame::{self, Reader, Section};
 use super::{curl, events, life, payload, status, why, words};
 use crate::follow;
 use crate::store::{EventRecord, TaskRecord};
-use crate::task::{Entry, Payload, Request, Status, Timestamp};
+use crate::task::{EndedBy, Entry, Payload, Request, State, Status, Timestamp};
 
 /// What the page is made of.
 pub struct TaskPage<'a> {
@@ -37,8 +37,8 @@ impl TaskPage<'_> {
                 (self.state(&id))
                 (self.timeline())
                 div.grid {
-                    div.half.stack { (self.request()) (self.details()) }
-                    div.half.stack { (self.outcome(&id)) }
+                    div.half.stack { (self.outcome(&id)) (self.details()) }
+                    div.half.stack { (self.request()) }
                 }
             }
         };
@@ -121,7 +121,7 @@ impl TaskPage<'_> {
         let late = self.events.iter().find(|event| event.entry == Entry::CallbackLate);
         html! {
             section.panel aria-labelledby="result" {
-                header { h2 id="result" { "Result" } }
+                header { h2 id="result" { "Result" } @if self.is_of_the_call() { p { "What the target answered to the call; the end came otherwise" } } }
                 div.body.stack {
                     @match &record.result {
                         Some(result) => (answer(result, &format!("/tasks/{id}/result"))),
@@ -142,6 +142,15 @@ impl TaskPage<'_> {
                 }
             }
         }
+    }
+
+    /// Whether what is kept is no result but the answer that took the job.
+    fn is_of_the_call(&self) -> bool {
+        let otherwise = matches!(
+            self.record.task.state,
+            State::Done { status: Status::Timeout | Status::Cancelled, .. } | State::Done { by: EndedBy::Signal, .. }
+        );
+        otherwise && self.record.result.as_ref().is_some_and(|result| result.duration_ms > 0)
     }
 
     fn details(&self) -> Markup {

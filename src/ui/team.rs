@@ -84,6 +84,10 @@ async fn perform(ui: &Ui, who: &SignedIn, act: &str, form: &Form) -> Result<Mark
     let id = |name: &str| Uuid::try_parse(form.get(name)).map_err(|_| Wrong::Missing("Thing"));
     let role = || Role::named(form.get("role")).ok_or(Wrong::Missing("Role"));
     match act {
+        "new-team" => {
+            let made = people.create_team(acting, form.get("name")).await?;
+            Ok(said(&format!("The team {} is made. Change to it in your account's menu.", made.name)))
+        }
         "new-key" => {
             let made = people.create_key(acting, team, form.get("name")).await?;
             Ok(once(
@@ -142,7 +146,7 @@ impl TeamPage<'_> {
             div.stack {
                 (self.keys())
                 (self.members())
-                @if self.owner { (self.invitations()) (self.secret()) }
+                @if self.owner { (self.invitations()) (self.secret()) (self.other_team()) }
             }
         };
         frame::page("Team and keys", Section::Team, self.reader, content)
@@ -187,7 +191,7 @@ impl TeamPage<'_> {
     fn members(&self) -> Markup {
         html! {
             section.panel aria-labelledby="members" {
-                header { h2 id="members" { "Members" } p { "Readers look, members work with tasks, owners decide about people and keys" } }
+                header { h2 id="members" { "Members" } p { "Readers look; members work with tasks, endpoints and the vault; owners decide about people and keys" } }
                 div.scroll { table.cards {
                     thead { tr { th { "Name" } th { "E-mail" } th { "Role" } th { "Since" } th { span.sr { "Acts" } } } }
                     tbody { @for member in &self.members { (self.member(member)) } }
@@ -245,6 +249,18 @@ impl TeamPage<'_> {
                         @for role in Role::ALL { option value=(role.name()) selected[role == Role::Member] { (role.name()) } }
                     } }
                     button type="submit" { "Make a link" }
+                })) }
+            }
+        }
+    }
+
+    fn other_team(&self) -> Markup {
+        html! {
+            section.panel aria-labelledby="other-team" {
+                header { h2 id="other-team" { "Another team" } p { "Its tasks, keys, endpoints and secrets are its own; you own it" } }
+                div.body { (self.form("new-team", html! {
+                    label for="team-name" { "Name" } span { input id="team-name" name="name" required maxlength="100"; }
+                    button type="submit" { "Make a team" }
                 })) }
             }
         }

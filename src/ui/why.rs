@@ -3,7 +3,7 @@
 
 use maud::{Markup, html};
 
-use super::words;
+use super::{quote, words};
 use crate::store::browse::waiting_since;
 use crate::store::{EventRecord, TaskRecord};
 use crate::task::{DeliveryStatus, EndedBy, Entry, State, Status, Timestamp};
@@ -91,13 +91,27 @@ fn failed(record: &TaskRecord, events: &[EventRecord], by: EndedBy) -> Notice {
         _ if error.starts_with("Target rejected") => rejected(record),
         _ => no_attempt_left(record, events),
     };
-    notice("bad", error, vec![meaning, advice(record)])
+    let said = own_words(record, by).filter(|words| !error.contains(words));
+    let lines = [Some(meaning), said.map(|words| format!("In its own words: “{words}”")), Some(advice(record))];
+    notice("bad", error, lines.into_iter().flatten().collect())
+}
+
+/// What the target, or the provider, said about it.
+fn own_words(record: &TaskRecord, by: EndedBy) -> Option<String> {
+    let result = record.result.as_ref()?;
+    let about_it = match by {
+        EndedBy::Callback | EndedBy::Poll => true,
+        EndedBy::Signal => false,
+        // Before that it may have taken the job, with an answer that says so.
+        _ => result.status_code >= 400,
+    };
+    about_it.then(|| quote::own_words(&result.body))?
 }
 
 fn rejected(record: &TaskRecord) -> String {
     let code = record.result.as_ref().map_or_else(String::new, |result| format!(" with {}", result.status_code));
     format!(
-        "The target refused the request{code}. A refusal is final, so it was not tried again; the target's own words are under Result."
+        "The target refused the request{code}. A refusal is final, so it was not tried again; its whole answer is under Result."
     )
 }
 
@@ -112,12 +126,20 @@ fn no_attempt_left(record: &TaskRecord, events: &[EventRecord]) -> String {
         Some(_) => format!("in turn: {}", said.join("; ")),
         None => "without an answer".to_owned(),
     };
-    let allowed = words::plural(u64::from(record.task.policy.max_retries), "retry is", "retries are");
-    format!(
-        "{} failed, {each}. {allowed} allowed, so it was given up after {}.",
-        words::plural(attempts, "attempt", "attempts"),
-        took(record)
-    )
+    let failed = match attempts {
+        1 => "The only attempt failed".to_owned(),
+        _ => format!("{attempts} attempts failed, {each}"),
+    };
+    format!("{failed}. {}, so it was given up after {}.", why_no_more(record), took(record))
+}
+
+fn why_no_more(record: &TaskRecord) -> String {
+    let allowed = record.task.policy.max_retries;
+    match allowed {
+        0 => "No retry is allowed (maxRetries)".to_owned(),
+        _ if record.task.retry_count < allowed => "Trying again would not help".to_owned(),
+        _ => format!("{} allowed", words::plural(u64::from(allowed), "retry is", "retries are")),
+    }
 }
 
 fn outcome(entry: &Entry) -> Option<String> {

@@ -16,6 +16,7 @@ fn record(state: State, error: Option<&str>) -> TaskRecord {
     let mut task = Task::new(TaskId::from_parts(1, 2, 3), TeamId(1), 5, policy, None, Timestamp(0));
     task.state = state;
     task.attempt = 3;
+    task.retry_count = 2;
     task.error = error.map(str::to_owned);
     let request = Request {
         target_url: "https://x.example/".to_owned(),
@@ -93,4 +94,29 @@ fn what_goes_on_says_since_when_and_until_when() {
     assert_eq!(due.title, "Due for 1 min");
     let later = explain(&record(State::Delayed { due_at: Timestamp(104_000) }, None), &[failed_with(500)], NOW);
     assert_eq!(later.title, "Attempt 4 in 4.0 s");
+}
+
+#[test]
+fn a_failure_quotes_the_target_and_says_why_there_is_no_further_attempt() {
+    let mut failed = record(done(Status::Failed, EndedBy::Failure), Some("Target rejected the request: HTTP 422"));
+    let mut answer = crate::task::Payload {
+        status_code: 422,
+        headers: Vec::new(),
+        body: bytes::Bytes::from_static(br#"{"detail":[{"msg":"field required"}]}"#),
+        duration_ms: 3,
+    };
+    failed.result = Some(answer.clone());
+    let said = explain(&failed, &[failed_with(422)], NOW).lines.join(" ");
+    assert!(said.contains("In its own words: “field required”"), "{said}");
+    answer.status_code = 202;
+    failed.result = Some(answer);
+    failed.task.error = Some("Network error: connection refused".to_owned());
+    failed.task.attempt = 1;
+    failed.task.retry_count = 0;
+    let said = explain(&failed, &[], NOW).lines.join(" ");
+    assert!(!said.contains("field required"), "the answer that took the job is not about its end: {said}");
+    assert!(said.contains("The only attempt failed. Trying again would not help"), "{said}");
+    failed.task.policy.max_retries = 0;
+    let said = explain(&failed, &[], NOW).lines.join(" ");
+    assert!(said.contains("No retry is allowed (maxRetries)"), "{said}");
 }

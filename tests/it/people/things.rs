@@ -168,9 +168,12 @@ async fn another_teams_secrets_and_endpoints_are_out_of_reach() {
     );
     let uid = made.await.expect(201).json()["endpoint"]["id"].as_str().unwrap().to_owned();
     let owner = token(&service, ADA).await;
-    ask(&service, &owner, "POST", "/teams", Some(&json!({"name": "elsewhere"}))).await.expect(201);
     let mut ada = sign_in(&service, ADA, PASSWORD).await;
     let csrf = ada.csrf(&service).await;
+    let fields = [("csrf", csrf.as_str()), ("name", "elsewhere")];
+    let made = ada.submit(&service, "/team/new-team", &fields).await.expect(200);
+    assert!(made.text().contains("The team elsewhere is made"), "{}", made.text());
+    ada.submit(&service, "/team/new-team", &fields).await.expect(409);
     let teams = ask(&service, &owner, "GET", "/teams", None).await.json();
     let other = teams["teams"].as_array().unwrap().iter().find(|team| team["name"] == "elsewhere").unwrap();
     let fields = [("csrf", csrf.as_str()), ("team", other["id"].as_str().unwrap())];
@@ -181,4 +184,33 @@ async fn another_teams_secrets_and_endpoints_are_out_of_reach() {
         ada.submit(&service, &format!("/endpoints/{act}"), &fields).await.expect(404);
     }
     assert_eq!(service.ask("GET", "/v1/endpoints").await.json()["endpoints"][0]["id"], uid);
+}
+
+#[tokio::test]
+async fn a_page_that_a_form_led_to_can_be_asked_for_and_shows_the_form_again() {
+    let service = Service::start().await;
+    let ada = set_up(&service).await;
+    for (path, place) in [
+        ("/vault/new", "/vault"),
+        ("/endpoints/rotate", "/endpoints"),
+        ("/team/new-key", "/team"),
+        ("/tasks/many", "/tasks"),
+    ] {
+        assert_eq!(ada.get(&service, path).await.expect(303).header("location"), Some(place));
+    }
+}
+
+#[tokio::test]
+async fn the_overview_says_why_tasks_failed() {
+    let service = Service::start().await;
+    let ada = set_up(&service).await;
+    assert!(ada.get(&service, "/").await.text().contains("No task that was created in the last hour failed"));
+    let target = crate::support::Target::start(|_, _| crate::support::Reply::with(503, &[], "busy")).await;
+    for _ in 0..2 {
+        let task = service.create(&json!({"targetUrl": target.url("/"), "maxRetries": 0})).await;
+        service.becomes(&task.id, "failed").await;
+    }
+    let page = ada.get(&service, "/").await.expect(200);
+    let panel = between(page.text(), "id=\"reasons\"", "</section>");
+    assert!(panel.contains("Server error: HTTP 503") && panel.contains(">2<"), "{panel}");
 }
