@@ -4,6 +4,7 @@ use std::ops::Deref;
 
 use serde_json::{Value, json};
 
+use super::samples;
 use super::values::{is_whole, looked_up, scalar, set, texts};
 use crate::providers;
 
@@ -153,7 +154,7 @@ impl Facts {
     /// The webhooks by which it tells that a job goes on; two at most.
     pub fn news(&self, job: &str) -> Vec<Sent> {
         let values = texts(&self["callback"]["rule"]["interimValues"]);
-        values.iter().take(2).map(|value| self.event(job, Some(value), None, false)).collect()
+        values.iter().take(2).map(|value| self.sent(job, Some(value), None, false)).collect()
     }
 
     /// The webhook of the end; none where the rule knows no such end.
@@ -166,7 +167,12 @@ impl Facts {
             return None;
         }
         let present = present.filter(|_| value.is_none());
-        Some(self.event(job, value.as_deref(), present.as_deref(), failed))
+        Some(self.sent(job, value.as_deref(), present.as_deref(), failed))
+    }
+
+    /// A webhook as it is documented; where none is, one that is made of the rule.
+    fn sent(&self, job: &str, status: Option<&str>, present: Option<&str>, failed: bool) -> Sent {
+        samples::of(self, job, status, present).unwrap_or_else(|| self.event(job, status, present, failed))
     }
 
     fn event(&self, job: &str, status: Option<&str>, present: Option<&str>, failed: bool) -> Sent {

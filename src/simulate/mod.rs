@@ -1,5 +1,6 @@
 //! Simulated AI providers on loopback, so that a round trip can be seen, tried and tested without an account and without
-//! paying. What one answers, when it calls, and how it signs comes from its template; nothing here names a provider.
+//! paying. What one answers, when it calls, and how it signs comes from its template, and what it sends from the webhooks that
+//! are documented of it; nothing here names a provider.
 //!
 //! - [`Facts`] is a template's file as it is written, and what follows from it: answers, webhooks, hosts.
 //! - [`Signing`] signs webhooks by any scheme that a template can name.
@@ -10,6 +11,7 @@ mod deliver;
 mod facts;
 mod jobs;
 mod route;
+mod samples;
 mod server;
 mod sign;
 mod told;
