@@ -123,6 +123,11 @@ impl Progress {
         self.is_refused.store(true, Relaxed);
     }
 
+    /// Whether the client has said all that it has to say for now, and waits for its answer.
+    pub(super) fn is_held(&self) -> bool {
+        self.mark().resting_phase() == Phase::Handling && self.framing().is_between_requests()
+    }
+
     /// Whether the client may still be sending what we will not read.
     pub(super) fn is_unread(&self) -> bool {
         self.is_refused.load(Relaxed) || !self.framing().is_between_requests()

@@ -2,7 +2,7 @@
 //! on their way out.
 
 use std::{
-    io::{self, IoSlice},
+    io::{self, ErrorKind, IoSlice},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -67,6 +67,16 @@ impl Wire {
     fn watch(&self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         self.progress.wrote(outcome.is_pending());
         outcome
+    }
+
+    /// Whether the client closed its side; registers for the moment in which it does. Looks without taking, so that nobody
+    /// needs a buffer for what does not come.
+    fn has_hung_up(&self, cx: &mut Context<'_>) -> io::Result<bool> {
+        let mut byte = [0];
+        match self.stream.poll_peek(cx, &mut ReadBuf::new(&mut byte)) {
+            Poll::Ready(seen) => Ok(seen? == 0),
+            Poll::Pending => Ok(false),
+        }
     }
 
     /// Reads and forgets until the client has closed its side; the connection's deadline ends this.
@@ -143,6 +153,9 @@ impl AsyncWrite for Wire {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
         self.progress.flushed();
+        if self.progress.is_held() && self.has_hung_up(cx)? {
+            return Poll::Ready(Err(io::Error::new(ErrorKind::UnexpectedEof, "the client hung up before its answer")));
+        }
         Poll::Ready(Ok(()))
     }
 

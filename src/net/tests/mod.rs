@@ -4,7 +4,11 @@ mod requests;
 mod slow;
 mod smuggling;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -77,6 +81,7 @@ fn router() -> Router {
         .route("/peer", get(peer))
         .route("/panic", get(panics))
         .route("/late", get(late))
+        .route("/held", get(held))
         .route("/large", get(|| async { vec![b'x'; 32 << 20] }))
 }
 
@@ -102,6 +107,21 @@ async fn panics() -> StatusCode {
 async fn late() -> &'static str {
     sleep(Duration::from_millis(700)).await;
     "late"
+}
+
+/// How many requests are held just now.
+static HELD: AtomicUsize = AtomicUsize::new(0);
+
+async fn held() {
+    struct Guard;
+    impl Drop for Guard {
+        fn drop(&mut self) {
+            HELD.fetch_sub(1, Relaxed);
+        }
+    }
+    HELD.fetch_add(1, Relaxed);
+    let _guard = Guard;
+    std::future::pending().await
 }
 
 async fn hear(client: &mut TcpStream) -> String {

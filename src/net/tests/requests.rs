@@ -1,13 +1,13 @@
 //! What well-behaved clients may count on.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
 use tokio::{
     io::AsyncWriteExt,
     time::{Instant, sleep, timeout},
 };
 
-use super::{CAP, Limits, Server, hear, is_closed_within, short, statuses};
+use super::{CAP, HELD, Limits, Server, hear, is_closed_within, short, statuses};
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -75,6 +75,26 @@ async fn a_panic_costs_one_request() {
     assert_eq!(statuses(&heard), [500]);
     assert!(heard.ends_with(r#"{"error":"Internal error"}"#), "{heard}");
     assert_eq!(statuses(&server.tell(GET).await), [200]);
+}
+
+#[tokio::test]
+async fn a_held_request_ends_when_its_client_hangs_up() {
+    let server = Server::start(short()).await;
+    let request = b"GET /held HTTP/1.1\r\nHost: a\r\n\r\n".as_slice();
+    let mut client = server.connect().await;
+    client.write_all(request).await.unwrap();
+    until(|| HELD.load(Relaxed) == 1).await;
+    drop(client);
+    until(|| HELD.load(Relaxed) == 0).await;
+}
+
+async fn until(holds: impl Fn() -> bool) {
+    let waiting = async {
+        while !holds() {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(Duration::from_secs(10), waiting).await.expect("it comes to that");
 }
 
 #[tokio::test]
