@@ -89,15 +89,9 @@ impl InFlight {
 impl Poller {
     /// Works until `stop`; then claims no more and waits for the polls under way. `give_up` ends the wait: a poll that is
     /// given up is made again after the next start.
-    pub async fn run(
-        self: Arc<Self>,
-        called_off: mpsc::Receiver<TaskId>,
-        stop: CancellationToken,
-        give_up: CancellationToken,
-    ) {
+    pub async fn run(self: Arc<Self>, stop: CancellationToken, give_up: CancellationToken) {
         let in_flight = Arc::new(InFlight::default());
         let calls = TaskTracker::new();
-        calls.spawn(self.clone().call_off(called_off, stop.clone(), give_up.clone()));
         while !stop.is_cancelled() {
             let turn = async {
                 match self.tick(&in_flight, &calls, &give_up).await {
@@ -194,8 +188,9 @@ impl Poller {
         }
     }
 
-    /// Tells providers that cancelled jobs are not wanted any more, one after the other. Nothing depends on it.
-    async fn call_off(
+    /// Tells providers that cancelled jobs are not wanted any more, one after the other. Nothing depends on it. Each node does
+    /// this for what it cancels, whether or not it polls.
+    pub async fn call_off(
         self: Arc<Self>,
         mut called_off: mpsc::Receiver<TaskId>,
         stop: CancellationToken,

@@ -260,7 +260,8 @@ impl App {
             max_per_host: config.max_in_flight_per_host,
             grip,
         };
-        let poller = Self::poller(config, around, opened, &client, &guard);
+        let poller = Arc::new(Self::poller(config, around, opened, &client, &guard));
+        self.tasks.spawn(poller.clone().call_off(called_off, self.stop.clone(), self.give_up.clone()));
         let deliverer = Deliverer {
             store: opened.store.clone(),
             client,
@@ -276,7 +277,7 @@ impl App {
             self.tasks.spawn(Arc::new(deliverer).run(self.stop.clone(), self.give_up.clone()));
         }
         if config.role.contains(&Role::Poll) {
-            self.tasks.spawn(Arc::new(poller).run(called_off, self.stop.clone(), self.give_up.clone()));
+            self.tasks.spawn(poller.run(self.stop.clone(), self.give_up.clone()));
         }
         if !config.role.contains(&Role::Dispatch) {
             return Ok(());

@@ -203,7 +203,9 @@ async fn polls_go_on_after_a_restart() {
 
 #[tokio::test]
 async fn cancelling_calls_the_providers_cancel_endpoint() {
-    let service = Service::start().await;
+    // A node does so for what it cancels, even if it does not poll.
+    let without_poll = ["--role", "api,callbacks,dispatch,deliver"];
+    let service = Service::with(if crate::support::service::is_shared() { &without_poll } else { &[] }).await;
     let target = provider(|route, seen, _| match route {
         "POST /fal-ai/flux" => Reply::status(200, &fal_job(&base(seen))),
         "PUT /cancel" => Reply::status(202, "{}"),
