@@ -121,7 +121,7 @@ async fn held() {
     }
     HELD.fetch_add(1, Relaxed);
     let _guard = Guard;
-    std::future::pending().await;
+    std::future::pending::<()>().await;
 }
 
 async fn hear(client: &mut TcpStream) -> String {
