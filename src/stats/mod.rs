@@ -1,8 +1,9 @@
 //! How the last hour went: counted in memory, minute by minute, from what commits and calls tell anyway. Nothing is
-//! written for it, and nothing is asked of the store but how deep the queues are. It is this process's view, from its
-//! start on.
+//! written for it, and nothing is asked of the store but how deep the queues are, and once, at the start, which tasks there
+//! were in the hour before ([`recall`]). From then on it is this process's view.
 
 mod latency;
+mod recall;
 mod ring;
 
 use std::collections::HashMap;
@@ -44,6 +45,8 @@ pub type Names = HashMap<String, Ring<Calls>>;
 /// What was counted of one team.
 #[derive(Clone, Debug, Default)]
 pub struct Team {
+    /// Since when its minutes are whole; without it, since this process began to count.
+    pub since: Option<Timestamp>,
     /// Its tasks, minute by minute.
     pub minutes: Ring<Minute>,
     /// Calls by host.
@@ -134,8 +137,13 @@ impl Statistics {
         self.with(|teams| teams.get(&team).cloned().unwrap_or_default())
     }
 
-    /// Measures the queues until `stop`.
+    /// Recalls the hour before, and then measures the queues until `stop`.
     pub async fn run(self: Arc<Self>, store: Arc<dyn Browse>, stop: CancellationToken) {
+        match stop.run_until_cancelled(self.recall(&*store)).await {
+            Some(Ok(())) => {}
+            Some(Err(error)) => tracing::debug!(%error, "The hour before the start could not be read"),
+            None => return,
+        }
         loop {
             if let Err(error) = self.measure(&*store).await {
                 tracing::debug!(%error, "The queues could not be measured");

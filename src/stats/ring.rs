@@ -31,6 +31,18 @@ impl<T: Default> Ring<T> {
         &mut self.0[newest].1
     }
 
+    /// The place of a minute that is over; places stay in order.
+    pub fn past(&mut self, minute: i64) -> &mut T {
+        let place = match self.0.binary_search_by_key(&minute, |(known, _)| *known) {
+            Ok(place) => place,
+            Err(place) => {
+                self.0.insert(place, (minute, T::default()));
+                place
+            }
+        };
+        &mut self.0[place].1
+    }
+
     /// What was counted in this minute.
     pub fn get(&self, minute: i64) -> Option<&T> {
         self.0.iter().find(|(known, _)| *known == minute).map(|(_, value)| value)

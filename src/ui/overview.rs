@@ -105,7 +105,7 @@ impl Overview<'_> {
     /// One value for each minute of the hour, the oldest first; none before the counting began.
     fn values(&self, pick: impl Fn(Option<&Minute>) -> Option<f64>) -> Vec<Option<f64>> {
         let now = self.minute();
-        let first = self.started.0.div_euclid(60_000);
+        let first = self.stats.since.unwrap_or(self.started).0.div_euclid(60_000);
         let value = |minute: i64| if minute < first { None } else { pick(self.stats.minutes.get(minute)) };
         (now - MINUTES + 1..=now).map(value).collect()
     }
@@ -266,7 +266,7 @@ impl Overview<'_> {
         let [name, version, store] = self.node;
         html! {
             section.panel aria-labelledby="nodes" {
-                header { h2 id="nodes" { "Nodes" } p { "The charts show what this node did since its start" } }
+                header { h2 id="nodes" { "Nodes" } p { "Calls are counted since its start, tasks for the hour" } }
                 div.scroll { table.cards {
                     thead { tr { th { "Node" } th { "Version" } th { "Store" } th { "Up" } } }
                     tbody { tr {
@@ -286,7 +286,7 @@ impl Overview<'_> {
         let [here, ..] = self.node;
         html! {
             section.panel aria-labelledby="nodes" {
-                header { h2 id="nodes" { "Nodes" } p { "The charts show what the one at " (here) " did since its start" } }
+                header { h2 id="nodes" { "Nodes" } p { "The charts show what the one at " (here) " did since its start, and all of them before" } }
                 div.scroll { table.cards {
                     thead { tr { th { "Node" } th { "Roles" } th { "Calls" } th { "Version" } th { "Heard" } th { "Up" } } }
                     tbody { @for node in self.nodes { tr {

@@ -214,3 +214,27 @@ async fn the_overview_says_why_tasks_failed() {
     let panel = between(page.text(), "id=\"reasons\"", "</section>");
     assert!(panel.contains("Server error: HTTP 503") && panel.contains(">2<"), "{panel}");
 }
+
+#[tokio::test]
+async fn a_restart_does_not_empty_the_charts() {
+    let service = Service::start().await;
+    let ada = set_up(&service).await;
+    let target = crate::support::Target::start(|_, _| crate::support::Reply::with(200, &[], "{}")).await;
+    for _ in 0..3 {
+        let task = service.create(&json!({"targetUrl": target.url("/")})).await;
+        service.becomes(&task.id, "completed").await;
+    }
+    let service = service.restart(&[]).await;
+    // It is read behind the start.
+    let patience = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
+    loop {
+        let page = ada.get(&service, "/").await.expect(200);
+        let tile = between(page.text(), "Created</span>", "</a>");
+        if tile.contains(">3<") {
+            assert!(between(page.text(), "Completed</span>", "</a>").contains(">3<"));
+            break;
+        }
+        assert!(tokio::time::Instant::now() < patience, "{tile}");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}
