@@ -319,3 +319,26 @@ fn what_stands_in_place_of_a_status_is_cut() {
     assert_eq!(status.chars().count(), 200);
     assert_eq!(judge(&config, 200, &body), PollVerdict::Pending);
 }
+
+#[test]
+fn a_job_is_polled_in_the_region_that_took_it() {
+    let start = br#"{"id":"j","task_id":"j","data":{"task_id":"j"},"transcription_id":"j","dubbing_id":"j"}"#;
+    for (id, origin) in [
+        ("kling", "https://api-singapore.klingai.com"),
+        ("kling", "https://api-beijing.klingai.com"),
+        ("minimax", "https://api.minimaxi.com"),
+        ("openai-batch", "https://eu.api.openai.com"),
+        ("openai-responses", "https://us.api.openai.com"),
+        ("openai-videos", "https://eu.api.openai.com"),
+        ("elevenlabs-stt", "https://api.eu.residency.elevenlabs.io"),
+        ("elevenlabs-dubbing", "https://api.us.elevenlabs.io"),
+        ("assemblyai", "https://api.eu.assemblyai.com"),
+        ("speechmatics", "https://us1.asr.api.speechmatics.com"),
+        ("revai", "https://ec1.api.rev.ai"),
+    ] {
+        let config = template(id).poll().unwrap();
+        let sources = Sources { start: Json::parse(start), ..Sources::default() };
+        let url = config.poll(&sources, &format!("{origin}/v1/submit")).unwrap().url;
+        assert!(url.starts_with(&format!("{origin}/")), "{id}: {url}");
+    }
+}
