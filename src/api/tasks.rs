@@ -25,7 +25,7 @@ const WAIT_MAX: u64 = 25;
     path = "/v1/tasks/{id}",
     operation_id = "getTask",
     tag = "Tasks",
-    params(("id" = uuid::Uuid, Path, description = "The task's id"), ("wait" = Option<u32>, Query, description = "Seconds to hold the request until the task's status changes; more than 25 is taken as 25", minimum = 0)),
+    params(("id" = uuid::Uuid, Path, description = "The task's id"), ("wait" = Option<usize>, Query, description = "Seconds to hold the request until the task's status changes; more than 25 is taken as 25", minimum = 0)),
     responses(
         (status = 200, description = "The task; with `wait` once its status has changed, or the time is over", body = Envelope),
         (status = 403, description = "Access denied"),
