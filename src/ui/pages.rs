@@ -7,18 +7,19 @@ use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, StatusCode, Uri, header};
+use maud::html;
 
 use super::answer::{self, html as shown};
 use super::filters::Filters;
 use super::form::{Guarded, refused};
-use super::frame::{Reader, Theme};
+use super::frame::{self, Reader, Theme};
 use super::overview::Overview;
 use super::task::TaskPage;
 use super::tasks::{TasksPage, first_command};
 use super::who::{Person, SignedIn, unavailable};
-use super::{Ui, audit, enter, filters, providers, settings};
+use super::{Ui, audit, enter, filters, plain, providers, settings};
 use crate::store::browse::Search;
-use crate::store::{EventRecord, Role, StoreError, TaskRecord};
+use crate::store::{EventRecord, Role, StoreError, TaskRecord, Team};
 use crate::task::{Entry, Status, TaskId};
 
 /// So many tasks are on a page of the list.
@@ -92,7 +93,7 @@ pub async fn overview(State(ui): Shared, who: SignedIn, uri: Uri) -> Result<Resp
 pub async fn tasks(State(ui): Shared, who: SignedIn, uri: Uri) -> Result<Response, Response> {
     let filters = Filters::of_query(uri.query().unwrap_or_default());
     if let Some(id) = filters.task()
-        && ui.store.state(id).await.is_ok_and(|task| task.team == who.team.id)
+        && ui.store.state(id).await.is_ok_and(|task| who.teams.iter().any(|(team, _)| team.id == task.team))
     {
         return Ok(answer::see(&format!("/tasks/{id}")));
     }
@@ -136,13 +137,30 @@ fn done(uri: &Uri) -> Option<String> {
     Some(format!("{tasks} {what}.{left}"))
 }
 
+/// Says that a task is of another of the reader's teams, and leads there.
+fn elsewhere(who: &SignedIn, team: &Team) -> Response {
+    let text = html! {
+        p { "This task is of the team " b { (team.name) } "; you look at " b { (who.team.name) } "." }
+        form method="post" action="/team/switch" {
+            (frame::csrf(&who.csrf))
+            input type="hidden" name="team" value=(team.uid);
+            button type="submit" { "Show " (team.name) }
+        }
+    };
+    plain::answer(StatusCode::NOT_FOUND, plain::alone("Another team's task", text))
+}
+
 /// A task of the reader's team.
 pub async fn owned(ui: &Ui, who: &SignedIn, id: &str) -> Result<TaskRecord, Response> {
     let missing = || refused(StatusCode::NOT_FOUND, "There is no such task in this team.");
     let id = TaskId::parse(id).ok_or_else(missing)?;
     match ui.store.read(id).await {
         Ok(record) if record.task.team == who.team.id => Ok(record),
-        Ok(_) | Err(StoreError::NotFound) => Err(missing()),
+        Ok(record) => match who.teams.iter().find(|(team, _)| team.id == record.task.team) {
+            Some((team, _)) => Err(elsewhere(who, team)),
+            None => Err(missing()),
+        },
+        Err(StoreError::NotFound) => Err(missing()),
         Err(error) => Err(unavailable(&error)),
     }
 }

@@ -36,7 +36,7 @@ impl TasksPage<'_> {
         let total: u64 = self.counts.values().sum();
         let content = html! {
             @if self.filters.before.is_empty() { div data-live-url="/live" {} }
-            div.head { h1 { "Tasks" } div.actions { (frame::live_sign()) } }
+            div.head { div { h1 { "Tasks" } p { "Team " (self.reader.team.1) } } div.actions { (frame::live_sign()) } }
             @if let Some(done) = self.done { div.notice.ok role="status" { p { (done) } } }
             @if total == 0 && !self.filters.is_narrow() {
                 section.panel { (first_task(self.first)) }

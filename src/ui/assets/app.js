@@ -174,5 +174,10 @@ function ready(root) {
   addLocalTimes(root);
 }
 
+// On a phone the navigation is wider than the page.
+const nav = document.querySelector(".nav");
+const here = nav?.querySelector("[aria-current]");
+if (here) nav.scrollLeft = here.offsetLeft + here.offsetWidth / 2 - nav.clientWidth / 2;
+
 ready(document);
 live.start();

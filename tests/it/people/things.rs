@@ -238,3 +238,42 @@ async fn a_restart_does_not_empty_the_charts() {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
 }
+
+#[tokio::test]
+async fn a_task_of_another_of_ones_teams_is_found_by_its_id_and_nobody_elses_is() {
+    let service = Service::start().await;
+    let mut ada = set_up(&service).await;
+    let target = crate::support::Target::start(|_, _| crate::support::Reply::with(200, &[], "{}")).await;
+    let task = service.create(&json!({"targetUrl": target.url("/")})).await;
+    let [page, found] = [format!("/tasks/{}", task.id), format!("/tasks?text={}", task.id)];
+    let reader = joined(&service, "reader").await;
+    let csrf = ada.csrf(&service).await;
+    ada.submit(&service, "/team/new-team", &[("csrf", &csrf), ("name", "<b>other</b>")]).await.expect(200);
+    let owner = token(&service, ADA).await;
+    let teams = ask(&service, &owner, "GET", "/teams", None).await.json();
+    let id = |name: &str| {
+        let found = teams["teams"].as_array().unwrap().iter().find(|team| team["name"] == name).unwrap();
+        found["id"].as_str().unwrap().to_owned()
+    };
+    let [first, other] = [id("default"), id("<b>other</b>")];
+    ada.submit(&service, "/team/switch", &[("csrf", &csrf), ("team", &other)]).await.expect(303);
+    assert_eq!(ada.get(&service, &found).await.expect(303).header("location"), Some(page.as_str()));
+    let told = ada.get(&service, &page).await.expect(404);
+    assert!(
+        told.text().contains("This task is of the team <b>default</b>; you look at <b>&lt;b&gt;other"),
+        "{}",
+        told.text()
+    );
+    ada.submit(&service, &format!("{page}/cancel"), &[("csrf", &csrf)]).await.expect(404);
+    ada.submit(&service, "/team/switch", &[("csrf", &csrf), ("team", &first)]).await.expect(303);
+    ada.get(&service, &page).await.expect(200);
+    // Who is not in the team learns nothing.
+    let made = ask(&service, &owner, "POST", &format!("/teams/{other}/apikeys"), Some(&json!({"name": "key"}))).await;
+    let key = made.expect(201).json()["apiKey"]["key"].as_str().unwrap().to_owned();
+    let body = json!({"targetUrl": target.url("/")}).to_string();
+    let task = service.send("POST", "/v1/tasks", &[("x-api-key", &key)], Some(&body)).await.expect(201).json();
+    let page = format!("/tasks/{}", task["task"]["id"].as_str().unwrap());
+    ada.get(&service, &page).await.expect(404);
+    let told = reader.get(&service, &page).await.expect(404);
+    assert!(told.text().contains("no such task") && !told.text().contains("other"), "{}", told.text());
+}
