@@ -260,6 +260,8 @@ test("the API's own page is fit for everybody, and asks for no script and nobody
   await page.goto(`${world.base}/docs`);
   await page.click('nav a[href="#createTask"]');
   assert.match(await page.textContent("article:target"), /targetUrl/);
+  await page.click('nav a[href="#addMember"]');
+  assert.match(await page.textContent("article:target"), /Session token.*Account not found/s);
   await page.context().close();
 });
 
