@@ -1,6 +1,6 @@
 //! How the last hour went: counted in memory, minute by minute, from what commits and calls tell anyway. Nothing is
 //! written for it, and nothing is asked of the store but how deep the queues are, and once, at the start, which tasks there
-//! were in the hour before ([`recall`]). From then on it is this process's view.
+//! were in the hour before (`recall`). From then on it is this process's view.
 
 mod latency;
 mod recall;
