@@ -11,50 +11,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use asyncqueue::clock::{Clock, SystemClock};
-use asyncqueue::store::{HostId, NewTask, NewTeam, Store, StoreError};
+use asyncqueue::store::{NewTask, Store, StoreError};
 use asyncqueue::task::{
-    Backoff, CallbackVerdict, EarlyCallbacks, Entry, Event, Follow, Method, Payload, Policy, Request, State, Status,
-    Task, TaskId, TeamId, Then, Timestamp,
+    CallbackVerdict, EarlyCallbacks, Entry, Event, Payload, State, Status, TaskId, TeamId, Then, Timestamp,
 };
 use shared::Shared;
+use shared_store::{pending, team};
 use tokio::task::JoinSet;
-
-async fn team(store: &Shared) -> TeamId {
-    let new = NewTeam { uid: uuid::Uuid::from_u128(7), name: "a".to_owned(), rate_limit: None };
-    store.create_team(new, Arc::new(|_| vec![1]), SystemClock.now()).await.unwrap().id
-}
 
 /// A task that waits for its callback.
 fn waiting(team: TeamId, now: Timestamp, number: u16) -> NewTask {
     let id = TaskId::from_parts(u64::try_from(now.0).unwrap(), number, 5);
-    let policy = Policy {
-        max_retries: 0,
-        backoff: Backoff::Linear,
-        then: Then::Wait,
-        max_wait_ms: 3_600_000,
-        callback: true,
-        signal: false,
-        completion: false,
-    };
-    let deadline = now.plus(Duration::from_secs(3600));
-    let task = Task { state: State::Waiting { deadline }, attempt: 1, ..Task::new(id, team, 5, policy, None, now) };
-    let request = Request {
-        target_url: "https://target.example/".to_owned(),
-        method: Method::Post,
-        headers: Vec::new(),
-        body: Some("what is asked".to_owned()),
-        timeout_ms: 1000,
-        retry_on: Vec::new(),
-        delay_until: None,
-        wait_for_signal: false,
-        on_complete_url: None,
-        on_complete_max_retries: 0,
-        metadata: Vec::new(),
-        retry_of: None,
-        depth: 0,
-        follow: Follow::default(),
-    };
-    NewTask { task, request, host: HostId(1), key_number: 1, idempotency: None }
+    let mut new = pending(team, id, now, Then::Wait);
+    (new.task.state, new.task.attempt) = (State::Waiting { deadline: now.plus(Duration::from_secs(3600)) }, 1);
+    new
 }
 
 fn callback(verdict: CallbackVerdict) -> Event {
@@ -68,7 +38,7 @@ async fn sixty_four_writers_on_two_nodes_lose_no_update_and_no_task_ends_twice()
     const NEWS: usize = 4;
     let one = Arc::new(Shared::new().await);
     let two = Arc::new(one.another().await);
-    let (team, now) = (team(&one).await, SystemClock.now());
+    let (team, now) = (team(&one, "a").await, SystemClock.now());
     let mut ids = Vec::new();
     for number in 0..TASKS {
         let new = waiting(team, now, number);
@@ -131,7 +101,7 @@ async fn churn_leaves_no_bloat() {
     let large = std::env::var("ASYNCQUEUE_TEST_LARGE").is_ok_and(|value| value == "1");
     let (rounds, tasks) = if large { (250, 20_000) } else { (6, 1_500) };
     let store = Arc::new(Shared::new().await);
-    let (team, start) = (team(&store).await, SystemClock.now());
+    let (team, start) = (team(&store, "a").await, SystemClock.now());
     let (mut first, mut last) = (0, 0);
     for round in 0..rounds {
         let now = start.plus_millis(round);
@@ -175,7 +145,7 @@ async fn a_commit_that_did_not_wait_for_its_standby_is_unknown_and_not_repeated(
     let server = postgres::Server::start();
     let store = Arc::new(Shared::at(server.database()).await);
     let database = store.url().rsplit('/').next().unwrap().to_owned();
-    let team = team(&store).await;
+    let team = team(&store, "a").await;
     server.configure("synchronous_standby_names = 'nobody'");
     server.reload();
     let creating = tokio::spawn({
@@ -197,11 +167,9 @@ async fn a_commit_that_did_not_wait_for_its_standby_is_unknown_and_not_repeated(
 #[tokio::test]
 async fn a_task_that_is_cancelled_and_removed_in_one_transaction_leaves_nothing_behind() {
     let store = Shared::new().await;
-    let (team, now) = (team(&store).await, SystemClock.now());
-    let mut new = waiting(team, now, 1);
-    new.task = Task::new(new.task.id, team, 5, new.task.policy, None, now);
-    let id = new.task.id;
-    store.create(new).await.unwrap();
+    let (team, now) = (team(&store, "a").await, SystemClock.now());
+    let id = TaskId::from_parts(u64::try_from(now.0).unwrap(), 1, 5);
+    store.create(pending(team, id, now, Then::Wait)).await.unwrap();
     // Both are queued before the lane has a turn.
     let (cancelled, removed) = tokio::join!(store.transition(id, Event::Cancel, None, now), store.delete(id));
     cancelled.unwrap();

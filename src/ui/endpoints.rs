@@ -197,7 +197,7 @@ impl EndpointsPage<'_> {
     }
 
     fn form(&self, act: &str, content: Markup) -> Markup {
-        html! { form method="post" action={"/endpoints/" (act)} { (frame::csrf(&self.reader.csrf)) (content) } }
+        frame::form(&format!("/endpoints/{act}"), &self.reader.csrf, content)
     }
 
     fn acts(&self, endpoint: &Endpoint) -> Markup {

@@ -119,6 +119,11 @@ pub fn csrf(token: &str) -> Markup {
     html! { input type="hidden" name="csrf" value=(token); }
 }
 
+/// A form that a person sends by hand.
+pub fn form(to: &str, token: &str, content: Markup) -> Markup {
+    html! { form method="post" action=(to) { (csrf(token)) (content) } }
+}
+
 /// A whole document.
 pub fn document(title: &str, theme: Theme, body: Markup) -> Markup {
     html! {

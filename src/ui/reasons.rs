@@ -24,7 +24,7 @@ pub fn panel(failed: &[Summary]) -> Markup {
         section.panel aria-labelledby="reasons" {
             header {
                 h2 id="reasons" { "Why tasks failed" }
-                @if !failed.is_empty() { p { "Of the last hour's tasks, the " (words::plural(failed.len() as u64, "newest that failed", "newest that failed")) } }
+                @if !failed.is_empty() { p { "Of the last hour's tasks, the " (words::count(failed.len() as u64)) " newest that failed" } }
             }
             @if reasons.is_empty() { div.body { p.muted { "No task that was created in the last hour failed." } } }
             @else { div.scroll { table.cards {

@@ -157,7 +157,7 @@ impl VaultPage<'_> {
     }
 
     fn form(&self, act: &str, content: Markup) -> Markup {
-        html! { form method="post" action={"/vault/" (act)} { (frame::csrf(&self.reader.csrf)) (content) } }
+        frame::form(&format!("/vault/{act}"), &self.reader.csrf, content)
     }
 
     fn delete(&self, token: &Token) -> Markup {

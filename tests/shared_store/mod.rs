@@ -25,19 +25,19 @@ fn number() -> u64 {
     NUMBER.fetch_add(1, Ordering::Relaxed)
 }
 
-async fn team(store: &Shared, name: &str) -> TeamId {
+pub async fn team(store: &Shared, name: &str) -> TeamId {
     let new = NewTeam { uid: uuid::Uuid::from_u128(number().into()), name: name.to_owned(), rate_limit: None };
     store.create_team(new, Arc::new(|_| vec![7]), Timestamp(0)).await.unwrap().id
 }
 
-/// Makes a pending task that was created then.
-async fn create(store: &Shared, team: TeamId, at: Timestamp) -> TaskId {
+/// A task that is called once, with the request that all these tasks have.
+pub fn pending(team: TeamId, id: TaskId, at: Timestamp, then: Then) -> NewTask {
     let policy = Policy {
         max_retries: 0,
         backoff: Backoff::Linear,
-        then: Then::Finish,
-        max_wait_ms: 60_000,
-        callback: false,
+        then,
+        max_wait_ms: 3_600_000,
+        callback: then == Then::Wait,
         signal: false,
         completion: false,
     };
@@ -57,9 +57,14 @@ async fn create(store: &Shared, team: TeamId, at: Timestamp) -> TaskId {
         depth: 0,
         follow: Follow::default(),
     };
-    let id = TaskId::from_parts(u64::try_from(at.0).unwrap(), 1, number());
     let task = Task::new(id, team, 5, policy, None, at);
-    store.create(NewTask { task, request, host: HostId(7), key_number: 1, idempotency: None }).await.unwrap();
+    NewTask { task, request, host: HostId(7), key_number: 1, idempotency: None }
+}
+
+/// Makes a pending task that was created then.
+async fn create(store: &Shared, team: TeamId, at: Timestamp) -> TaskId {
+    let id = TaskId::from_parts(u64::try_from(at.0).unwrap(), 1, number());
+    store.create(pending(team, id, at, Then::Finish)).await.unwrap();
     id
 }
 
