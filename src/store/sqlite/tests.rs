@@ -259,6 +259,28 @@ async fn a_failed_commit_acknowledges_nothing_and_leaves_no_trace() {
     assert_eq!(claimed.iter().map(|claim| claim.task.id).collect::<Vec<_>>(), [2, 3].map(|n| new(n, 0).task.id));
 }
 
+#[tokio::test]
+async fn what_fits_on_a_full_disk_does_not_share_the_fate_of_what_does_not() {
+    let folder = Folder::new();
+    let store = folder.open();
+    store.create(new(1, 10)).await.unwrap();
+    let task = new(1, 0).task.id;
+    store.transition(task, Event::Cancel, None, NOW).await.unwrap();
+    let limit = |writer: &mut writer::Writer| {
+        let pages: i64 = writer.db.query_row("PRAGMA page_count", [], |row| row.get(0)).map_err(failed)?;
+        writer.db.pragma_update(None, "max_page_count", pages).map_err(failed)
+    };
+    store.writer.run(limit).await.unwrap();
+    // Held up until both wait, so that they share a batch.
+    let (go, held) = std::sync::mpsc::channel::<()>();
+    let held = Mutex::new(held);
+    let holding = store.writer.run(move |_| Ok(held.lock().unwrap().recv().is_err()));
+    let both = async { tokio::join!(store.create(new(2, 1 << 20)), store.transition(task, Event::Cancel, None, NOW)) };
+    let (_, (large, looked), ()) = tokio::join!(holding, both, async { drop(go) });
+    assert!(matches!(large, Err(StoreError::Unavailable(_))), "{large:?}");
+    assert!(matches!(looked, Err(StoreError::Refused(_))), "{looked:?}");
+}
+
 /// Remembers which tasks it was handed.
 #[derive(Default)]
 struct Hands(Mutex<Vec<TaskId>>);

@@ -171,26 +171,41 @@ impl Writer {
     fn serve(mut self, mut commands: mpsc::Receiver<Box<dyn Command>>, shared: &Shared) {
         let mut batch = Vec::with_capacity(BATCH_MAX);
         while commands.blocking_recv_many(&mut batch, BATCH_MAX) > 0 {
-            let size = batch.len();
-            let start = Instant::now();
-            let committed = self.commit(&mut batch);
-            let failure = committed.as_ref().err().map(ToString::to_string);
-            match committed {
-                Ok(()) => {
-                    self.delivering.commit();
-                    self.polling.commit();
-                    self.hand_out.commit();
-                    shared.observer.committed(&self.effects);
+            let mut failed = self.settle(&mut batch, shared);
+            if batch.len() > 1 && matches!(failed, Some(StoreError::Unavailable(_))) {
+                // Most often the disk is full. What only looks, or is small, need not share the fate of the rest.
+                for command in batch.drain(..) {
+                    let mut alone = vec![command];
+                    failed = self.settle(&mut alone, shared);
+                    shared.answer(alone, failed.as_ref().map(ToString::to_string));
                 }
-                Err(error) => self.recover(&error, shared),
             }
-            shared.observer.batch(size, start.elapsed());
-            self.effects = Effects::default();
-            shared.answer(std::mem::replace(&mut batch, Vec::with_capacity(BATCH_MAX)), failure);
+            shared.answer(
+                std::mem::replace(&mut batch, Vec::with_capacity(BATCH_MAX)),
+                failed.as_ref().map(ToString::to_string),
+            );
             if let Err(StoreError::Damaged(error)) = shared.log.after_commit(&self.db) {
                 (shared.fatal)(&error);
             }
         }
+    }
+
+    /// Commits what the commands want, all or nothing; says why if it was nothing.
+    fn settle(&mut self, batch: &mut Batch, shared: &Shared) -> Option<StoreError> {
+        let start = Instant::now();
+        let failed = self.commit(batch).err();
+        match &failed {
+            None => {
+                self.delivering.commit();
+                self.polling.commit();
+                self.hand_out.commit();
+                shared.observer.committed(&self.effects);
+            }
+            Some(error) => self.recover(error, shared),
+        }
+        shared.observer.batch(batch.len(), start.elapsed());
+        self.effects = Effects::default();
+        failed
     }
 
     /// Runs all commands in one transaction. If one fails midway, all are taken back and run once more, each in a
