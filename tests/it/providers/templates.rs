@@ -85,8 +85,10 @@ impl Known {
     }
 }
 
-/// The one provider: `/<template>/<outcome>/submit|poll|result…`.
+/// The one provider: `/<template>/<outcome>/submit|poll|result…`. An outcome that is a number is that line of
+/// polls.tsv, as the first answer to a poll; what ends no job is followed by the end.
 async fn anybody() -> Target {
+    let rows = rows("polls.tsv");
     let templates: HashMap<String, Known> = all().into_iter().map(|facts| (facts.id().to_owned(), facts)).collect();
     let polls: std::sync::Mutex<HashMap<String, usize>> = std::sync::Mutex::default();
     Target::start(move |seen, _| {
@@ -103,10 +105,12 @@ async fn anybody() -> Target {
                 let mut polls = polls.lock().unwrap();
                 let count = polls.entry(format!("{id} {outcome}")).or_default();
                 *count += 1;
-                let (code, answer) = match (*count, outcome) {
-                    (1, _) => facts.pending(),
-                    (_, "done") => facts.done(),
-                    _ => facts.failed().unwrap(),
+                let row = outcome.parse().ok().map(|at: usize| &rows[at]);
+                let (code, answer) = match (*count, outcome, row) {
+                    (1, _, Some(row)) => return Reply::status(row[2].parse().unwrap(), &row[4]),
+                    (1, _, None) => facts.pending(),
+                    (_, "fail", _) => facts.failed().unwrap(),
+                    _ => facts.done(),
                 };
                 Reply::status(code, &answer.to_string())
             }
@@ -146,6 +150,33 @@ async fn each_is_polled_to_done_and_to_fail() {
     assert!(running.len() > 90, "{}", running.len());
 }
 
+#[tokio::test]
+async fn each_answer_to_a_poll_leads_to_what_is_documented() {
+    let (service, target, rows) = (Service::start().await, anybody().await, rows("polls.tsv"));
+    let templates: HashMap<String, Known> = all().into_iter().map(|facts| (facts.id().to_owned(), facts)).collect();
+    let mut running = Vec::new();
+    for (at, row) in rows.iter().enumerate() {
+        let facts = &templates[&row[0]];
+        let task = facts.task(&target.url(&format!("/{}/{at}", facts.id())), 1);
+        running.push((facts, at, row, service.create(&task).await));
+    }
+    for (facts, at, [_, meaning, _, error, said], created) in running {
+        let status = if meaning == "failed" { "failed" } else { "completed" };
+        let task = service.becomes(&created.id, status).await;
+        let polls = format!("/{}/{at}/poll", facts.id());
+        let polls = target.seen().iter().filter(|seen| seen.path.starts_with(&polls)).count();
+        match meaning.as_str() {
+            "failed" => assert_eq!((&task["error"], polls), (&json!(error), 1), "{}: {said}", facts.id()),
+            // What would have ended the job was the first answer, and the only one that was asked for.
+            "done" => assert_eq!(polls, 1, "{}: {said}", facts.id()),
+            _ => {
+                assert!(polls >= 2, "{}: {said}", facts.id());
+                assert_eq!(task["result"]["body"], json!(expected(facts)), "{}: {said}", facts.id());
+            }
+        }
+    }
+}
+
 fn expected(facts: &Known) -> String {
     if facts["pollConfig"]["resultUrlTemplate"].is_string() {
         return "the result".to_owned();
@@ -174,37 +205,22 @@ fn check_polls(facts: &Known, outcome: &str, target: &Target) {
     }
 }
 
-/// A webhook to try, and what it is to lead to.
-struct Hook {
-    name: String,
-    query: Option<String>,
-    content_type: Option<String>,
-    body: Vec<u8>,
-    state: String,
-    job: Option<String>,
-}
-
 impl Known {
-    /// The samples of real webhooks, and others made of the rule.
-    fn hooks(&self) -> Vec<Hook> {
-        let samples = Webhook::all().into_iter().filter(|one| one.template.as_deref() == Some(self.id()));
-        let sample = |one: Webhook| Hook {
-            name: one.name,
-            query: one.query,
-            content_type: one.content_type,
-            body: one.body,
-            state: one.state,
-            job: one.job,
-        };
-        let mut hooks: Vec<Hook> = samples.map(sample).collect();
+    /// The samples of real webhooks, the rarer outcomes, and others made of the rule.
+    fn hooks(&self) -> Vec<Webhook> {
+        let mut hooks: Vec<Webhook> =
+            Webhook::all().into_iter().filter(|one| one.template.as_deref() == Some(self.id())).collect();
+        hooks.extend(Webhook::rare(self.id()));
         let job = |state: &str| format!("{} {state}", self.job());
-        let made = |state: &str, sent: Sent| Hook {
+        let made = |state: &str, sent: Sent| Webhook {
             name: format!("{state}, by the rule of {}", self.id()),
+            template: Some(self.id().to_owned()),
             query: sent.query,
             content_type: None,
             body: sent.body,
             state: state.to_owned(),
             job: Some(job(state)),
+            error: None,
         };
         hooks.extend(self.0.news(&job("interim")).into_iter().map(|sent| made("interim", sent)));
         hooks.extend(self.0.end(&job("failed"), true).map(|sent| made("failed", sent)));
@@ -245,7 +261,7 @@ async fn endpoint(service: &Service, facts: &Known, secret: &str) -> String {
     path_of(made["endpoint"]["url"].as_str().unwrap())
 }
 
-async fn deliver(service: &Service, facts: &Known, hook: &Hook, path: &str) -> crate::support::Answer {
+async fn deliver(service: &Service, facts: &Known, hook: &Webhook, path: &str) -> crate::support::Answer {
     let at = asyncqueue::clock::Clock::now(&*service.clock).unix_seconds();
     let mut headers = signed(facts, at, &hook.body);
     headers.extend(hook.content_type.iter().map(|kind| ("content-type".to_owned(), kind.clone())));
@@ -254,8 +270,17 @@ async fn deliver(service: &Service, facts: &Known, hook: &Hook, path: &str) -> c
     Connection::open(service.address).await.send("POST", &path, &headers, Some(&hook.body)).await
 }
 
+/// Whether a result is all that the webhook brought.
+fn is_whole(hook: &Webhook, result: &Value) -> bool {
+    if serde_json::from_slice::<serde::de::IgnoredAny>(&hook.body).is_ok() {
+        return result["body"] == json!(hook.compact());
+    }
+    let text = std::str::from_utf8(&hook.body).expect("no template has binary samples");
+    result["body"] == json!(json!(text).to_string())
+}
+
 /// What the webhook did to its task is what is documented.
-async fn check(service: &Service, hook: &Hook, created: &Created, answer: &crate::support::Answer) {
+async fn check(service: &Service, hook: &Webhook, created: &Created, answer: &crate::support::Answer) {
     let task = service.task(&created.id).await;
     let status = task["status"].as_str().unwrap();
     match hook.state.as_str() {
@@ -272,7 +297,10 @@ async fn check(service: &Service, hook: &Hook, created: &Created, answer: &crate
         other => panic!("{}: {other}", hook.name),
     }
     if ["done", "failed"].contains(&hook.state.as_str()) {
-        assert!(task["result"]["body"].is_string(), "{}", hook.name);
+        assert!(is_whole(hook, &task["result"]), "{}: {task}", hook.name);
+    }
+    if let Some(error) = &hook.error {
+        assert_eq!(task["error"], json!(error), "{}", hook.name);
     }
 }
 
@@ -313,7 +341,7 @@ async fn each_webhook_leads_to_its_documented_state() {
             tried += 1;
         }
     }
-    assert!(real >= 50 && tried >= 110, "{real} of {tried}");
+    assert!(real >= 170 && tried >= 230, "{real} of {tried}");
 }
 
 #[tokio::test]

@@ -94,6 +94,15 @@ pub struct Webhook {
     pub query: Option<String>,
     pub content_type: Option<String>,
     pub body: Vec<u8>,
+    /// What the task is to be told, where that is written down.
+    pub error: Option<String>,
+}
+
+/// The lines of a table in tests/data that are no comments: a template, three columns, and the body.
+pub fn rows(file: &str) -> Vec<[String; 5]> {
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(file)).unwrap();
+    let columns = |line: &str| line.splitn(5, '\t').map(str::to_owned).collect::<Vec<_>>().try_into().unwrap();
+    text.lines().filter(|line| !line.starts_with('#')).map(columns).collect()
 }
 
 impl Webhook {
@@ -123,7 +132,27 @@ impl Webhook {
             query: value("POST /?"),
             content_type: value("content-type: "),
             body: bytes[split + 2..].to_vec(),
+            error: None,
         }
+    }
+
+    /// The rarer outcomes of a template, one line each in events.tsv.
+    pub fn rare(template: &str) -> Vec<Self> {
+        let read = |[template, state, job, error, body]: [String; 5]| {
+            let told = |text: String| Some(text).filter(|text| text != "-");
+            let (query, sent) = body.strip_prefix('?').map_or((None, &*body), |query| (Some(query.to_owned()), ""));
+            Self {
+                name: format!("{template}: {body}"),
+                job: told(job),
+                error: told(error),
+                content_type: query.is_none().then(|| "application/json".to_owned()),
+                body: sent.as_bytes().to_vec(),
+                query,
+                template: Some(template),
+                state,
+            }
+        };
+        rows("events.tsv").into_iter().filter(|row| row[0] == template).map(read).collect()
     }
 
     /// The body as text.
