@@ -212,7 +212,9 @@ impl Mask {
     pub fn payload(&self, mut payload: Payload) -> Payload {
         for value in &self.0 {
             if memmem::find(&payload.body, value.as_bytes()).is_some() {
-                payload.body = Bytes::from(placeholder::replace(&payload.body, value.as_bytes(), MASK.as_bytes()));
+                let number = value.bytes().all(is_of_number) && is_json(&payload.body);
+                let masked = if number { without_number } else { without };
+                payload.body = Bytes::from(masked(&payload.body, value.as_bytes()));
             }
         }
         for (_, value) in &mut payload.headers {
@@ -220,6 +222,49 @@ impl Mask {
         }
         payload
     }
+}
+
+fn without(text: &[u8], value: &[u8]) -> Vec<u8> {
+    placeholder::replace(text, value, MASK.as_bytes())
+}
+
+/// JSON without a value that may stand in it as a number: there the mask is a string, so that it stays JSON.
+fn without_number(json: &[u8], value: &[u8]) -> Vec<u8> {
+    let (mut masked, mut rest) = (Vec::with_capacity(json.len()), json);
+    while !rest.is_empty() {
+        let (outside, from_quote) = rest.split_at(memchr::memchr(b'"', rest).unwrap_or(rest.len()));
+        for token in outside.chunk_by(|one, next| is_of_number(*one) == is_of_number(*next)) {
+            match memmem::find(token, value) {
+                Some(_) => masked.extend([b"\"", MASK.as_bytes(), b"\""].concat()),
+                None => masked.extend(token),
+            }
+        }
+        let (string, behind) = from_quote.split_at(string_length(from_quote));
+        masked.extend(without(string, value));
+        rest = behind;
+    }
+    masked
+}
+
+/// How long the string is that JSON begins with, its quotes included.
+fn string_length(json: &[u8]) -> usize {
+    let mut at = 1;
+    while let Some(byte) = json.get(at) {
+        at += match byte {
+            b'\\' => 2,
+            b'"' => return at + 1,
+            _ => 1,
+        };
+    }
+    json.len()
+}
+
+fn is_of_number(byte: u8) -> bool {
+    byte.is_ascii_digit() || b"+-.eE".contains(&byte)
+}
+
+fn is_json(body: &[u8]) -> bool {
+    serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok()
 }
 
 #[cfg(test)]
@@ -269,5 +314,20 @@ mod tests {
             assert_eq!(mask.text(format!("a {spelled} b")), "a *** b", "{spelled}");
         }
         assert_eq!(mask.text("no sk-0123456789abcdef here".to_owned()), "no *** here");
+    }
+
+    #[test]
+    fn what_is_echoed_as_a_number_leaves_json_behind() {
+        let mut mask = Mask::default();
+        mask.add(&Zeroizing::new("123456789012".to_owned()));
+        for (echoed, masked) in [
+            (r#"{"key":123456789012,"a":[123456789012, -9123456789012.5e1]}"#, r#"{"key":"***","a":["***", "***"]}"#),
+            (r#"{"a\"123456789012":"x: 123456789012, y","b":true}"#, r#"{"a\"***":"x: ***, y","b":true}"#),
+            (r#"["\\",123456789012,12345678901]"#, r#"["\\","***",12345678901]"#),
+            ("123456789012", "\"***\""),
+            ("your key: 123456789012", "your key: ***"),
+        ] {
+            assert_eq!(mask.payload(Payload::told(Bytes::from_static(echoed.as_bytes()))).body, masked);
+        }
     }
 }

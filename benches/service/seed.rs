@@ -60,7 +60,8 @@ pub async fn store_with_polling(lab: &Lab, count: u32, address: SocketAddr) -> O
     );
     let json = Json::parse(json.as_bytes()).ok_or("no JSON")?;
     let params = [("job".to_owned(), "1".to_owned())];
-    let poll_config = PollConfig::parse(json, None, &params).map_err(|wrong| Failure(format!("{wrong:?}")))?.stored();
+    let poll_config =
+        PollConfig::parse(json, None, &params, "").map_err(|wrong| Failure(format!("{wrong:?}")))?.stored();
     for _ in 0..count {
         let (id, now) = opened.ids.make();
         let follow =

@@ -26,6 +26,8 @@ pub struct PollConfig {
     wire: wire::StoredPoll,
     url: UrlTemplate,
     better_url: Option<UrlTemplate>,
+    /// By the path of the submission.
+    urls: Vec<(String, UrlTemplate)>,
     result_url: Option<UrlTemplate>,
     cancel_url: Option<UrlTemplate>,
     status: Place,
@@ -84,21 +86,47 @@ pub struct PollRequest {
 
 impl PollConfig {
     /// Reads a user's `pollConfig`: alone, or over a template's. All that is wrong is told at once.
-    pub fn parse(json: Json<'_>, template: Option<&Template>, params: &[(String, String)]) -> Result<Self, Vec<Wrong>> {
+    pub fn parse(
+        json: Json<'_>,
+        template: Option<&Template>,
+        params: &[(String, String)],
+        target_url: &str,
+    ) -> Result<Self, Vec<Wrong>> {
         let mut fields = Fields::new("pollConfig", json)?;
         let given = read(&mut fields);
-        let base = template.and_then(Template::poll);
+        let base = template.and_then(Template::poll).map(|poll| poll.of_submission(target_url));
         check_values(&given, base.is_none(), &mut fields);
         fields.finish()?;
-        let config = Self::checked(merge(given, template, base))?;
+        let config = Self::checked(merge(given, template, base.as_ref()))?;
         config.check_params(params)?;
         Ok(config)
     }
 
-    /// A template's own, for a task with these providerParams.
-    pub fn for_task(&self, params: &[(String, String)]) -> Result<Self, Vec<Wrong>> {
-        self.check_params(params)?;
-        Ok(self.clone())
+    /// A template's own, for a task with these providerParams that is submitted to this URL.
+    pub fn for_task(&self, params: &[(String, String)], target_url: &str) -> Result<Self, Vec<Wrong>> {
+        let config = self.of_submission(target_url);
+        config.check_params(params)?;
+        Ok(config)
+    }
+
+    /// With the one URL where the provider is asked after a job that was submitted to this one.
+    fn of_submission(&self, target_url: &str) -> Self {
+        let submitted = url::Url::parse(target_url).ok();
+        let path = submitted.as_ref().map(|url| url.path().trim_end_matches('/'));
+        let mut config = self.clone();
+        if let Some((_, url)) = self.urls.iter().find(|(known, _)| Some(known.as_str()) == path) {
+            let usual = config.wire.poll_config.url_template.replace(url.text().to_owned());
+            config.url = url.clone();
+            if let Some(cancel) =
+                config.wire.cancel.as_mut().filter(|cancel| Some(&cancel.url_template) == usual.as_ref())
+            {
+                url.text().clone_into(&mut cancel.url_template);
+                config.cancel_url = Some(url.clone());
+            }
+        }
+        config.urls.clear();
+        config.wire.finer.url_templates.clear();
+        config
     }
 
     /// A template's own.
@@ -280,12 +308,15 @@ impl PollConfig {
         let result_url = poll.result_url_template.as_ref();
         let result_url = result_url.map(|text| url("resultUrlTemplate", text, wire.user_result_url));
         let better_url = finer.status_url_template.as_ref().map(|text| url("urlTemplate", text, false));
+        let by_path = finer.url_templates.iter();
+        let by_path = by_path.map(|(path, text)| Ok((path.clone(), url("urlTemplates", text, false)?)));
         let envelope = wire.envelope.as_ref();
         let envelope = envelope.map(|envelope| Envelope::of_wire(envelope).map_err(|error| ("envelope", error)));
         let cancel_url = wire.cancel.as_ref().map(|cancel| url("cancel", &cancel.url_template, false));
         Ok(Self {
             url: url("urlTemplate", url_text, wire.user_url)?,
             better_url: better_url.transpose()?,
+            urls: by_path.collect::<Result<_, _>>()?,
             result_url: result_url.transpose()?,
             cancel_url: cancel_url.transpose()?,
             status: Place::parse(status).map_err(|error| ("statusPath", error))?,

@@ -1,6 +1,8 @@
 //! The written forms: what a template's file holds, what a user may give, and what is stored with a task. Unknown
 //! fields are refused everywhere.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -108,6 +110,9 @@ pub struct Finer {
     /// A better URL than the public template's, where the answer to the submission names it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status_url_template: Option<String>,
+    /// The public URL's place for jobs that were submitted to these paths. A task stores the one that is its own.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub url_templates: BTreeMap<String, String>,
 }
 
 /// A poll configuration as it is stored with a task.
@@ -223,7 +228,7 @@ pub struct Template {
     pub id_path: Texts,
     pub envelope: Option<Envelope>,
     #[serde(default)]
-    pub params: std::collections::BTreeMap<String, String>,
+    pub params: BTreeMap<String, String>,
     pub poll_config: Option<Poll>,
     #[serde(default)]
     pub poll: Finer,

@@ -31,7 +31,7 @@ pub(super) fn read(fields: &Fields<'_>, reader: &mut Reader<'_, '_>, request: &m
     request.follow.provider_params = params(reader);
     request.follow.use_callback = reader.read_or("useCallback", "true or false", false);
     request.follow.callback_secret = secret(reader, template);
-    let poll = poll(fields, reader, template, &request.follow.provider_params);
+    let poll = poll(fields, reader, template, request);
     for (field, url) in poll.iter().flat_map(PollConfig::literal_urls) {
         if let Err(refused) = api.guard.check_url(&url) {
             reader.refuse(field, url_message(field, &refused));
@@ -100,11 +100,12 @@ fn poll(
     fields: &Fields<'_>,
     reader: &mut Reader<'_, '_>,
     template: Option<&Template>,
-    params: &[(String, String)],
+    request: &Request,
 ) -> Option<PollConfig> {
+    let params = &request.follow.provider_params;
     let asked = match given(fields, "pollConfig") {
-        Some(json) => PollConfig::parse(json, template, params),
-        None => template?.poll()?.for_task(params),
+        Some(json) => PollConfig::parse(json, template, params, &request.target_url),
+        None => template?.poll()?.for_task(params, &request.target_url),
     };
     kept(reader, asked)
 }

@@ -147,7 +147,7 @@ fn templates_of_the_project_name_only_parameters_that_they_describe() {
     for template in embedded().unwrap() {
         let described: Vec<(String, String)> = template.params.keys().map(|key| (key.clone(), value(key))).collect();
         if let Some(poll) = template.poll() {
-            assert!(poll.for_task(&described).is_ok(), "{}", template.id);
+            assert!(poll.for_task(&described, "https://target.example/jobs").is_ok(), "{}", template.id);
         }
     }
 }

@@ -10,7 +10,7 @@ fn template(id: &str) -> &'static Template {
 }
 
 fn parse(text: &str, template: Option<&Template>) -> Result<PollConfig, Vec<String>> {
-    PollConfig::parse(Json::parse(text.as_bytes()).unwrap(), template, &[])
+    PollConfig::parse(Json::parse(text.as_bytes()).unwrap(), template, &[], "https://target.example/jobs")
         .map_err(|wrong| wrong.iter().map(ToString::to_string).collect())
 }
 
@@ -79,7 +79,7 @@ fn placeholders_need_their_values_at_creation() {
     let runpod = parse("{}", Some(template("runpod"))).unwrap_err();
     assert!(runpod[0].contains("providerParams.endpoint_id is required"), "{runpod:?}");
     let params = [("endpoint_id".to_owned(), "e1".to_owned())];
-    assert!(template("runpod").poll().unwrap().for_task(&params).is_ok());
+    assert!(template("runpod").poll().unwrap().for_task(&params, "https://target.example/jobs").is_ok());
 }
 
 #[test]
@@ -170,7 +170,12 @@ fn status_codes_tell_trouble_from_news() {
 fn parameters_are_judged_at_creation() {
     let wrong = |id: &str, key: &str, value: &str| {
         let params = [(key.to_owned(), value.to_owned())];
-        template(id).poll().unwrap().for_task(&params).map_err(|wrong| wrong[0].field.clone()).err()
+        template(id)
+            .poll()
+            .unwrap()
+            .for_task(&params, "https://target.example/jobs")
+            .map_err(|wrong| wrong[0].field.clone())
+            .err()
     };
     assert_eq!(wrong("azure-openai-sora", "resource", "mine"), None);
     assert_eq!(wrong("azure-openai-sora", "resource", "evil.example/").as_deref(), Some("providerParams.resource"));
@@ -341,4 +346,47 @@ fn a_job_is_polled_in_the_region_that_took_it() {
         let url = config.poll(&sources, &format!("{origin}/v1/submit")).unwrap().url;
         assert!(url.starts_with(&format!("{origin}/")), "{id}: {url}");
     }
+}
+
+/// Where a job `j1` is polled and called off that was submitted there, answered so.
+fn followed(id: &str, target: &str, given: Option<&str>, answer: &str) -> (String, Option<String>) {
+    let given = given.map(|given| Json::parse(given.as_bytes()).unwrap());
+    let config = match given {
+        Some(given) => PollConfig::parse(given, Some(template(id)), &[], target).unwrap(),
+        None => template(id).poll().unwrap().for_task(&[], target).unwrap(),
+    };
+    let config = PollConfig::restore(&config.stored()).unwrap();
+    let sources = Sources { start: Json::parse(answer.as_bytes()), ..Sources::default() };
+    let url = config.poll(&sources, target).unwrap().url;
+    (url, config.cancel(&sources, target).map(|request| request.url))
+}
+
+/// The template, where a job is submitted, the answer, and the path of the poll.
+const POLLED: &str = r#"
+shotstack https://api.shotstack.io/edit/v1/render {"response":{"id":"j1"}} /edit/v1/render/j1
+shotstack https://api.shotstack.io/edit/stage/render/?a=1 {"response":{"id":"j1"}} /edit/stage/render/j1
+creatomate https://api.creatomate.com/v1/renders [{"id":"j1"}] /v1/renders/j1
+creatomate https://api.creatomate.com/v2/renders {"id":"j1"} /v2/renders/j1
+heygen https://api.heygen.com/v2/video/generate {"data":{"video_id":"j1"}} /v1/video_status.get?video_id=j1
+heygen https://api.heygen.com/v3/video-agents {"data":{"session_id":"s","video_id":"j1"}} /v3/videos/j1
+heygen https://api.heygen.com/v3/video-translations {"data":{"video_translation_ids":["j1"]}} /v3/video-translations/j1
+heygen https://api.heygen.com/v3/lipsyncs {"data":{"lipsync_id":"j1"}} /v3/lipsyncs/j1
+heygen https://api.heygen.com/v2/video_translate {"data":{"video_translate_id":"j1"}} /v2/video_translate/j1
+meshy https://api.meshy.ai/openapi/v1/image-to-3d {"result":"j1"} /openapi/v1/image-to-3d/j1
+kling https://api-singapore.klingai.com/v1/videos/image2video {"data":{"task_id":"j1"}} /v1/videos/image2video/j1
+stability-video https://api.stability.ai/v2beta/stable-image/upscale/creative {"id":"j1"} /v2beta/results/j1
+"#;
+
+#[test]
+fn a_job_is_polled_where_the_api_that_took_it_keeps_it() {
+    for line in POLLED.lines().filter(|line| !line.is_empty()) {
+        let [id, target, answer, path]: [&str; 4] = line.split(' ').collect::<Vec<_>>().try_into().unwrap();
+        let host = url::Url::parse(target).unwrap().origin().ascii_serialization();
+        assert_eq!(followed(id, target, None, answer).0, format!("{host}{path}"));
+    }
+    let (batch, answer) = ("https://api.firecrawl.dev/v2/batch/scrape", r#"{"id":"j1"}"#);
+    let (url, cancel) = followed("firecrawl", batch, Some(r#"{"interval":30}"#), answer);
+    assert_eq!((url.clone(), cancel), (format!("{batch}/j1"), Some(url)));
+    let own = r#"{"urlTemplate":"https://mine.example/{id}"}"#;
+    assert_eq!(followed("firecrawl", batch, Some(own), answer).0, "https://mine.example/j1");
 }

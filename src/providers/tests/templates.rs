@@ -77,13 +77,15 @@ fn each_is_complete() {
 fn credentials_go_to_hosts_that_a_template_names() {
     for template in embedded().unwrap() {
         let Some(poll) = template.poll() else { continue };
-        let url = serde_json::from_str::<serde_json::Value>(&poll.shown()).unwrap()["urlTemplate"]
-            .as_str()
-            .unwrap()
-            .to_owned();
-        let Some(origin) = UrlTemplate::parse(&url, Author::Project).unwrap().literal_origin() else { continue };
-        let target = "https://elsewhere.example/";
-        assert!(crate::providers::may_carry_credentials(&origin, target, poll.trusted()), "{}: {origin}", template.id);
+        let stored: serde_json::Value = serde_json::from_str(&poll.stored()).unwrap();
+        let by_path = stored["finer"]["urlTemplates"].as_object().into_iter().flat_map(serde_json::Map::values);
+        for url in by_path.chain([&stored["pollConfig"]["urlTemplate"]]) {
+            let url = UrlTemplate::parse(url.as_str().unwrap(), Author::Project).unwrap();
+            let Some(origin) = url.literal_origin() else { continue };
+            let target = "https://elsewhere.example/";
+            let trusted = crate::providers::may_carry_credentials(&origin, target, poll.trusted());
+            assert!(trusted, "{}: {origin}", template.id);
+        }
     }
 }
 

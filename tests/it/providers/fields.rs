@@ -55,6 +55,20 @@ async fn each_field_is_checked_and_all_that_is_wrong_is_told_at_once() {
 }
 
 #[tokio::test]
+async fn a_task_shows_where_the_api_that_it_calls_is_polled() {
+    let service = Service::start().await;
+    for url in ["https://api.shotstack.io/edit/v1/render", "https://api.shotstack.io/edit/stage/render"] {
+        for poll in [json!(null), json!({"interval": 9})] {
+            let asked = json!({
+                "provider": "shotstack", "targetUrl": url, "pollConfig": poll, "delayUntil": "2027-01-01T00:00:00Z",
+            });
+            let created = service.try_create(&asked.to_string()).await.expect(201).json();
+            assert_eq!(created["task"]["pollConfig"]["urlTemplate"], format!("{url}/{{id}}"));
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_task_shows_what_it_follows_expanded() {
     let (service, target) = (Service::start().await, Target::start(|_, _| Reply::Hang).await);
     let body = json!({
