@@ -21,8 +21,8 @@ use crate::guard::Guard;
 use crate::outbound::{self, CallError, Client, Signer};
 use crate::stats::{Call, Statistics};
 use crate::store::{ClaimedDelivery, Store, StoreError, TaskRecord};
-use crate::task::{Delivery, DeliveryOutcome, DeliveryStatus, Status};
-use crate::teams::Teams;
+use crate::task::{Delivery, DeliveryOutcome, DeliveryStatus, Status, TaskId};
+use crate::teams::{Teams, Unsigned};
 use crate::telemetry::metrics::{self, Metrics};
 use crate::wire::{Headers, Iso, ResultView};
 
@@ -124,6 +124,7 @@ impl Deliverer {
         let started = tokio::time::Instant::now();
         let outcome = match self.prepare(&claim).await {
             Ok(request) => self.client.tell(task.team.0, request, give_up).await,
+            Err(CallError::Stopped { .. }) => return self.give_back(task.id).await,
             Err(error) => Err(error),
         };
         if let Err(CallError::Stopped { .. }) = outcome {
@@ -139,7 +140,7 @@ impl Deliverer {
             took: started.elapsed(),
         });
         loop {
-            match self.store.finish_delivery(task.id, outcome.clone(), self.clock.now()).await {
+            match self.store.finish_delivery(task.id, claim.delivery, outcome.clone(), self.clock.now()).await {
                 Ok(delivery) => {
                     self.metrics.webhook_attempted(label(&delivery, &outcome));
                     return debug!(task.id = %task.id, attempt = delivery.attempts, "A completion webhook was tried");
@@ -154,15 +155,26 @@ impl Deliverer {
         }
     }
 
+    /// Gives a webhook back that could not be signed because the store is away: that was no attempt.
+    async fn give_back(&self, id: TaskId) {
+        loop {
+            tokio::time::sleep(PAUSE).await;
+            match self.store.return_delivery(id).await {
+                Ok(()) | Err(StoreError::NotFound) => return,
+                Err(error) => {
+                    self.metrics.store_failed();
+                    warn!(task.id = %id, %error, "A webhook could not be given back; trying again");
+                }
+            }
+        }
+    }
+
     async fn prepare(&self, claim: &ClaimedDelivery) -> Result<outbound::Request, CallError> {
         let record = &claim.record;
         let url = record.request.on_complete_url.as_deref().unwrap_or_default();
         let target = self.guard.check_url(url).map_err(CallError::Refused)?;
         let now = self.clock.now();
-        let secrets = self.teams.secrets(record.task.team, now).await.map_err(|error| {
-            warn!(%error, "The webhook secret of a team could not be read");
-            CallError::NotSent("the webhook could not be signed".to_owned())
-        })?;
+        let secrets = self.teams.secrets(record.task.team, now).await.map_err(unsigned)?;
         let id = record.task.id.to_string();
         let content_type = HeaderValue::from_static("application/json");
         Ok(outbound::Request {
@@ -218,6 +230,14 @@ fn message(record: &TaskRecord) -> Vec<u8> {
         },
     };
     serde_json::to_vec(&message).expect("plain data is always JSON")
+}
+
+fn unsigned(error: Unsigned) -> CallError {
+    warn!(%error, "The webhook secret of a team could not be read");
+    match error {
+        Unsigned::Store(_) => CallError::Stopped { sent: false },
+        Unsigned::Sealed => CallError::NotSent("the webhook could not be signed".to_owned()),
+    }
 }
 
 fn judge(outcome: Result<outbound::Answer, CallError>) -> DeliveryOutcome {

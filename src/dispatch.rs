@@ -27,7 +27,7 @@ use crate::outbound::{self, Attempt, CallError, Client, Signer, classify, secret
 use crate::stats::{Call, Statistics};
 use crate::store::{Claimed, Store, StoreError};
 use crate::task::{self, Event, Method, Payload, Request, Status, Task, Timestamp, placeholder};
-use crate::teams::Teams;
+use crate::teams::{Teams, Unsigned};
 use crate::telemetry::metrics::{AttemptOutcome, Metrics};
 use crate::vault::{Denied, Mask, Vault};
 
@@ -39,6 +39,9 @@ const FALLBACK: Duration = Duration::from_secs(5);
 
 /// How long to wait before the store is asked again after it failed.
 const PAUSE: Duration = Duration::from_millis(500);
+
+/// What becomes of a call that cannot be prepared because the store is away: it is given back, and counts for nothing.
+const NOT_MADE: CallError = CallError::Stopped { sent: false };
 
 /// What the dispatcher works with.
 pub struct Dispatcher {
@@ -136,7 +139,13 @@ impl Dispatcher {
         let mut mask = Mask::default();
         let outcome = match self.prepare(&claim, callback.as_deref(), &mut mask).await {
             Ok(request) => self.client.call_until(claim.task.team.0, request, give_up).await,
-            Err(error) => Err(error),
+            Err(error) => {
+                if let CallError::Stopped { .. } = error {
+                    // What cannot be read now is no better at once.
+                    tokio::time::sleep(PAUSE).await;
+                }
+                Err(error)
+            }
         };
         let took = started.elapsed();
         let now = self.clock.now();
@@ -146,15 +155,14 @@ impl Dispatcher {
         let cut_off = matches!(outcome, Err(CallError::Stopped { sent: true }));
         let (event, payload) = match classify(outcome, attempt) {
             _ if cut_off => (Event::Interrupted { attempt: number }, None),
-            None => (Event::Returned { attempt: number }, None),
+            None => (Event::Returned { attempt: number, started_at: claim.task.started_at }, None),
             Some((answer, payload)) => {
-                let payload = payload.map(|payload| mask.payload(payload));
+                let payload = payload.map(|payload| hidden(mask.payload(payload), callback.as_deref()));
                 let answer = match &payload {
                     Some(payload) => masked(follow::understood(&claim.request.follow, answer, payload), &mask),
                     None => answer,
                 };
                 let duration_ms = i64::try_from(took.as_millis()).unwrap_or(i64::MAX);
-                let payload = payload.map(|payload| hidden(payload, callback.as_deref()));
                 (Event::Answered { attempt: number, answer, duration_ms }, payload)
             }
         };
@@ -244,10 +252,7 @@ impl Dispatcher {
         let target = self.guard.check_url(&url).map_err(CallError::Refused)?;
         let now = self.clock.now();
         let secrets = self.teams.secrets(claim.task.team, now).await;
-        let secrets = secrets.map_err(|error| {
-            warn!(%error, "The webhook secret of a team could not be read");
-            CallError::NotSent("the request could not be signed".to_owned())
-        })?;
+        let secrets = secrets.map_err(unsigned)?;
         let opened = self.vault.fill(claim.task.team, &request.headers, &target).await.map_err(denied)?;
         mask.extend(opened.mask);
         let headers = opened.headers.into_iter().map(|(name, value)| match callback {
@@ -297,11 +302,19 @@ fn own_headers(task: &Task, depth: u32) -> Vec<(HeaderName, HeaderValue)> {
     ]
 }
 
+fn unsigned(error: Unsigned) -> CallError {
+    warn!(%error, "The webhook secret of a team could not be read");
+    match error {
+        Unsigned::Store(_) => NOT_MADE,
+        Unsigned::Sealed => CallError::NotSent("the request could not be signed".to_owned()),
+    }
+}
+
 fn denied(denied: Denied) -> CallError {
     match denied {
         Denied::Store(error) => {
             warn!(%error, "The vault could not be read");
-            CallError::NotSent("the vault could not be read".to_owned())
+            NOT_MADE
         }
         denied => CallError::Forbidden(denied.to_string()),
     }
@@ -338,4 +351,19 @@ fn outcome_of(event: &Event, task: &Task) -> AttemptOutcome {
 
 fn is_timeout(answer: &crate::task::Answer) -> bool {
     answer.error().is_some_and(|error| error.starts_with("Timeout"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_the_store_keeps_from_being_made_is_no_attempt() {
+        let attempt = Attempt { retry_on: &[], timeout_ms: 1000, now: Timestamp(0) };
+        let away = || StoreError::Unavailable("away".to_owned());
+        assert_eq!(classify(Err(denied(Denied::Store(away()))), attempt), None);
+        assert_eq!(classify(Err(unsigned(Unsigned::Store(away()))), attempt), None);
+        assert!(classify(Err(unsigned(Unsigned::Sealed)), attempt).is_some(), "nor would it be made later");
+        assert!(classify(Err(denied(Denied::NotFound("tok_x".to_owned()))), attempt).is_some());
+    }
 }

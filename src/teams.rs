@@ -33,6 +33,17 @@ struct Secrets {
     old: Option<(Zeroizing<String>, Timestamp)>,
 }
 
+/// Why nothing can be signed.
+#[derive(Debug, thiserror::Error)]
+pub enum Unsigned {
+    /// The store did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// It cannot be opened with this service's secret.
+    #[error("a webhook secret cannot be opened")]
+    Sealed,
+}
+
 impl Teams {
     /// Looks teams up in this store.
     pub fn new(store: Arc<dyn Store>, keyring: Keyring) -> Self {
@@ -55,7 +66,7 @@ impl Teams {
     }
 
     /// The webhook secrets that sign now: one, or two during a rotation's grace time.
-    pub async fn secrets(&self, team: TeamId, now: Timestamp) -> Result<Vec<Zeroizing<String>>, StoreError> {
+    pub async fn secrets(&self, team: TeamId, now: Timestamp) -> Result<Vec<Zeroizing<String>>, Unsigned> {
         let secrets = match self.secrets.get(&team) {
             Some(known) => known,
             None => self.load_secrets(team).await?,
@@ -64,12 +75,9 @@ impl Teams {
         Ok(std::iter::once(secrets.current.clone()).chain(old).collect())
     }
 
-    async fn load_secrets(&self, id: TeamId) -> Result<Arc<Secrets>, StoreError> {
+    async fn load_secrets(&self, id: TeamId) -> Result<Arc<Secrets>, Unsigned> {
         let team = self.store.team(id).await?;
-        let open = |sealed: &[u8]| {
-            let secret = self.keyring.open_webhook_secret(id, sealed);
-            secret.ok_or_else(|| StoreError::Unavailable("a webhook secret cannot be opened".to_owned()))
-        };
+        let open = |sealed: &[u8]| self.keyring.open_webhook_secret(id, sealed).ok_or(Unsigned::Sealed);
         let current = open(&team.secret)?;
         let old = match team.old_secret {
             Some((sealed, until)) => Some((open(&sealed)?, until)),

@@ -19,8 +19,8 @@ use asyncqueue::store::{
     Capacity, HostId, Idempotency, ListQuery, NewTask, NewTeam, NoObserver, Store, StoreError, Stray, Sweep,
 };
 use asyncqueue::task::{
-    Answer, Backoff, CallbackVerdict, DeliveryOutcome, EarlyCallbacks, Event, Follow, Job, Method, Payload, Policy,
-    PollPolicy, PollVerdict, Request, Status, Task, TaskId, TeamId, Then, Timestamp,
+    Answer, Backoff, CallbackVerdict, Delivery, DeliveryOutcome, EarlyCallbacks, Event, Follow, Job, Method, Payload,
+    Policy, PollPolicy, PollVerdict, Request, Status, Task, TaskId, TeamId, Then, Timestamp,
 };
 use scratch::Scratch;
 use shared::Shared;
@@ -102,8 +102,8 @@ struct Pair<S> {
     dice: Dice,
     now: Timestamp,
     ids: Vec<TaskId>,
-    in_flight: Vec<(TaskId, u32)>,
-    delivering: Vec<TaskId>,
+    in_flight: Vec<(TaskId, u32, Option<Timestamp>)>,
+    delivering: Vec<(TaskId, Delivery)>,
     polling: Vec<Task>,
     ready_since: Timestamp,
     /// Statuses that tasks were seen in: a comparison that never reached one would prove little.
@@ -231,7 +231,7 @@ impl<S: Reopens> Pair<S> {
         capacity.in_flight.insert(HostId(0), usize::from(self.dice.small(4)));
         let lease_until = self.now.plus_millis(1000);
         let claimed = both!(self, claim(capacity, lease_until, self.now)).unwrap();
-        self.in_flight.extend(claimed.iter().map(|claim| (claim.task.id, claim.task.attempt)));
+        self.in_flight.extend(claimed.iter().map(|claim| (claim.task.id, claim.task.attempt, claim.task.started_at)));
     }
 
     fn answer(&mut self) -> Answer {
@@ -258,16 +258,16 @@ impl<S: Reopens> Pair<S> {
     }
 
     async fn finish_call(&mut self) {
-        let Some((id, attempt)) = self.dice.pick(&self.in_flight) else {
+        let Some((id, attempt, started_at)) = self.dice.pick(&self.in_flight) else {
             return;
         };
         let event = match self.dice.below(12) {
-            0 => Event::Returned { attempt },
+            0 => Event::Returned { attempt, started_at },
             1 => Event::Interrupted { attempt },
             _ => Event::Answered { attempt, answer: self.answer(), duration_ms: self.dice.millis(900) },
         };
         if !self.dice.one_in(10) {
-            self.in_flight.retain(|call| *call != (id, attempt));
+            self.in_flight.retain(|call| *call != (id, attempt, started_at));
         }
         let payload = self.dice.one_in(2).then(|| self.payload());
         let _ = both!(self, transition(id, event, payload, self.now));
@@ -367,21 +367,21 @@ impl<S: Reopens> Pair<S> {
     async fn claim_deliveries(&mut self) {
         let limit = usize::from(self.dice.small(5));
         let claimed = both!(self, claim_deliveries(limit, self.now)).unwrap();
-        self.delivering.extend(claimed.iter().map(|claim| claim.record.task.id));
+        self.delivering.extend(claimed.iter().map(|claim| (claim.record.task.id, claim.delivery)));
     }
 
     async fn finish_delivery(&mut self) {
-        let Some(id) = self.dice.pick(&self.delivering) else {
+        let Some((id, claimed)) = self.dice.pick(&self.delivering) else {
             return;
         };
-        self.delivering.retain(|other| *other != id);
+        self.delivering.retain(|(other, _)| *other != id);
         if self.dice.one_in(5) {
             let _ = both!(self, return_delivery(id));
             return;
         }
         let status_code = self.dice.pick(&[Some(200), Some(500), None]).unwrap();
         let outcome = DeliveryOutcome { status_code, error: None, hopeless: self.dice.one_in(9) };
-        let _ = both!(self, finish_delivery(id, outcome, self.now));
+        let _ = both!(self, finish_delivery(id, claimed, outcome, self.now));
     }
 
     async fn remove(&mut self) {

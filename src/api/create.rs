@@ -59,13 +59,30 @@ pub async fn create(
     let depth = depth(&head.headers)?;
     let key = idempotency_key(&head.headers)?;
     let text = body::read(body, &head.headers, api.limits.task_bytes, api.limits.body_time).await?;
-    let mut asked = request::parse(&text, &api)?;
-    asked.request.depth = depth;
-    request::check_references(&api, team.id, &asked.request).await?;
-    asked.policy.then = expecting_events(&api, team.id, &asked).await?;
     let idempotency = key.map(|key| Idempotency { key, body: Sha256::digest(&text).into() });
     let _creating = idempotency.map(|idempotency| Creating::begin(&api, team.id, idempotency.key)).transpose()?;
-    store(&api, &team, asked, idempotency).await
+    match checked(&api, team.id, &text, depth).await {
+        Ok(asked) => store(&api, &team, asked, idempotency).await,
+        Err(problem) => match before(&api, team.id, idempotency).await? {
+            // What was created once is not judged anew: a secret may have been revoked since.
+            Some(id) => replay(&api, &team, id).await,
+            None => Err(problem),
+        },
+    }
+}
+
+async fn checked(api: &Api, team: TeamId, text: &[u8], depth: u32) -> Result<Asked, Problem> {
+    let mut asked = request::parse(text, api)?;
+    asked.request.depth = depth;
+    request::check_references(api, team, &asked.request).await?;
+    asked.policy.then = expecting_events(api, team, &asked).await?;
+    Ok(asked)
+}
+
+/// The task that the same creation made before.
+async fn before(api: &Api, team: TeamId, idempotency: Option<Idempotency>) -> Result<Option<TaskId>, Problem> {
+    let Some(idempotency) = idempotency else { return Ok(None) };
+    Ok(api.store.created_before(team, idempotency, api.clock.now()).await?)
 }
 
 /// A team that has an endpoint for the provider's account expects a webhook for each job, as if it had passed a URL on.

@@ -14,8 +14,8 @@ use async_trait::async_trait;
 
 use self::shelf::Shelf;
 use super::{
-    ApiKey, Capacity, Claimed, ClaimedDelivery, ClaimedPoll, Counts, Created, Endpoint, EventRecord, ListQuery,
-    NewTask, NewTeam, Observer, Page, Seal, Store, StoreError, Stray, Sweep, TaskRecord, Team, Token,
+    ApiKey, Capacity, Claimed, ClaimedDelivery, ClaimedPoll, Counts, Created, Endpoint, EventRecord, Idempotency,
+    ListQuery, NewTask, NewTeam, Observer, Page, Seal, Store, StoreError, Stray, Sweep, TaskRecord, Team, Token,
 };
 use crate::task::{Delivery, DeliveryOutcome, Event, Job, Payload, Task, TaskId, TeamId, Timestamp};
 
@@ -52,6 +52,15 @@ impl Memory {
 impl Store for Memory {
     async fn create(&self, new: NewTask) -> Result<Created, StoreError> {
         self.write(|shelf| shelf.create(new))
+    }
+
+    async fn created_before(
+        &self,
+        team: TeamId,
+        idempotency: Idempotency,
+        now: Timestamp,
+    ) -> Result<Option<TaskId>, StoreError> {
+        self.read_with(|shelf| shelf.created_before(team, &idempotency, now))
     }
 
     async fn transition(
@@ -92,10 +101,11 @@ impl Store for Memory {
     async fn finish_delivery(
         &self,
         id: TaskId,
+        claimed: Delivery,
         outcome: DeliveryOutcome,
         now: Timestamp,
     ) -> Result<Delivery, StoreError> {
-        self.write(|shelf| shelf.finish_delivery(id, outcome, now))
+        self.write(|shelf| shelf.finish_delivery(id, claimed, outcome, now))
     }
 
     async fn return_delivery(&self, id: TaskId) -> Result<(), StoreError> {

@@ -277,6 +277,14 @@ pub trait Store: Send + Sync + 'static {
     /// Adds a task. `Taken` if the id is in use; `KeyReused` if the idempotency key stands for another body.
     async fn create(&self, new: NewTask) -> Result<Created, StoreError>;
 
+    /// The task that an idempotency key stands for, if it stands for one now. `KeyReused` if it stands for another body.
+    async fn created_before(
+        &self,
+        team: TeamId,
+        idempotency: Idempotency,
+        now: Timestamp,
+    ) -> Result<Option<TaskId>, StoreError>;
+
     /// Loads the task, `task::step`s it, and saves what came of it with its history and outbox row.
     ///
     /// Answers the task as it is afterwards. A refused callback's payload may be kept as a late one (once per task).
@@ -330,10 +338,11 @@ pub trait Store: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Records one attempt to deliver, and plans the next.
+    /// Records one attempt to deliver what was claimed, and plans the next. One that was recorded before changes nothing.
     async fn finish_delivery(
         &self,
         id: TaskId,
+        claimed: Delivery,
         outcome: DeliveryOutcome,
         now: Timestamp,
     ) -> Result<Delivery, StoreError>;

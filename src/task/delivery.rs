@@ -39,6 +39,13 @@ pub struct DeliveryOutcome {
     pub hopeless: bool,
 }
 
+impl DeliveryOutcome {
+    /// Whether the receiver has it.
+    fn is_receipt(&self) -> bool {
+        self.status_code.is_some_and(|code| (200..300).contains(&code))
+    }
+}
+
 impl Delivery {
     /// Delays before each retry, seconds; the last one repeats.
     const SCHEDULE: [u64; 5] = [5, 15, 60, 180, 340];
@@ -48,12 +55,17 @@ impl Delivery {
         Self { status: DeliveryStatus::Pending, attempts: 0, last_status_code: None, next_attempt_at: Some(now) }
     }
 
+    /// Whether the outcome of an attempt on what was `claimed` still says something. A receipt does as long as nothing is
+    /// settled; a failure counts once, also where a commit that nobody answered has counted it.
+    pub fn takes(self, claimed: Self, outcome: &DeliveryOutcome) -> bool {
+        self.status == DeliveryStatus::Pending && (self == claimed || outcome.is_receipt())
+    }
+
     /// Where the delivery stands after an attempt; `max_retries` counts attempts beyond the first.
     #[must_use]
     pub fn after(self, outcome: &DeliveryOutcome, max_retries: u32, now: Timestamp) -> Self {
         let attempts = self.attempts + 1;
-        let delivered = outcome.status_code.is_some_and(|code| (200..300).contains(&code));
-        let (status, next_attempt_at) = if delivered {
+        let (status, next_attempt_at) = if outcome.is_receipt() {
             (DeliveryStatus::Delivered, None)
         } else if attempts > max_retries || outcome.hopeless {
             (DeliveryStatus::Failed, None)
@@ -102,6 +114,16 @@ mod tests {
             let after = Delivery::due(Timestamp(0)).after(&answered(code), 5, Timestamp(0));
             assert_eq!(after.status == DeliveryStatus::Delivered, delivered, "{code}");
         }
+    }
+
+    #[test]
+    fn a_failure_counts_once_and_a_receipt_whenever_it_comes() {
+        let claimed = Delivery::due(Timestamp(0));
+        assert!(claimed.takes(claimed, &answered(500)));
+        let after = claimed.after(&answered(500), 5, Timestamp(0));
+        assert!(!after.takes(claimed, &answered(500)) && after.takes(claimed, &answered(200)));
+        let settled = after.after(&answered(200), 5, Timestamp(0));
+        assert!(!settled.takes(settled, &answered(500)) && !settled.takes(after, &answered(200)));
     }
 
     #[test]

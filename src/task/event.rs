@@ -124,6 +124,8 @@ pub enum Event {
     Returned {
         /// The attempt that was not made.
         attempt: u32,
+        /// When it was claimed. Its number is used again, so the number alone is no fence.
+        started_at: Option<Timestamp>,
     },
     /// The call ended.
     Answered {

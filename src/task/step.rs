@@ -68,7 +68,7 @@ pub fn step(task: &Task, event: &Event, now: Timestamp) -> Result<Step, Refusal>
     match event {
         Event::Due => due(task, now),
         Event::Claimed { lease_until } => claimed(task, *lease_until, now),
-        Event::Returned { attempt } => returned(task, *attempt, now),
+        Event::Returned { attempt, started_at } => returned(task, *attempt, *started_at, now),
         Event::Answered { attempt, answer, duration_ms } => answered(task, *attempt, answer, *duration_ms, now),
         Event::Interrupted { attempt } => interrupted(task, *attempt, now),
         Event::Callback { verdict, early } => callback(task, verdict, *early, now),
@@ -100,8 +100,11 @@ fn claimed(task: &Task, lease_until: Timestamp, now: Timestamp) -> Result<Step, 
     }
 }
 
-fn returned(task: &Task, attempt: u32, now: Timestamp) -> Result<Step, Refusal> {
+fn returned(task: &Task, attempt: u32, started_at: Option<Timestamp>, now: Timestamp) -> Result<Step, Refusal> {
     current_attempt(task, attempt)?;
+    if task.started_at != started_at {
+        return Err(Refusal::of(task, Why::Stale));
+    }
     let mut step = Step::to(task, State::Pending { since: now });
     step.task.attempt -= 1;
     let error = Some("Given back before anything was sent".to_owned());

@@ -364,6 +364,20 @@ async fn a_repeated_creation_is_answered_with_the_first() {
 }
 
 #[tokio::test]
+async fn a_repeated_creation_is_not_judged_anew() {
+    let (service, target) = (Service::start().await, Target::ok().await);
+    let secret = json!({"name": "a", "value": "Bearer x"}).to_string();
+    let token = service.send("POST", "/v1/tokens", &[("x-api-key", KEY)], Some(&secret)).await.expect(201);
+    let token = token.json()["token"]["id"].as_str().expect("an id").to_owned();
+    let body = json!({"targetUrl": target.url("/"), "headers": {"authorization": token}}).to_string();
+    let first = keyed(&service, KEY, "order 1", &body).await.expect(201);
+    service.ask("DELETE", &format!("/v1/tokens/{token}")).await.expect(200);
+    keyed(&service, KEY, "order 2", &body).await.expect(400);
+    assert_eq!(keyed(&service, KEY, "order 1", &body).await.expect(200).text(), first.text());
+    keyed(&service, KEY, "order 1", "{}").await.expect(422);
+}
+
+#[tokio::test]
 async fn an_idempotency_key_has_1_to_255_characters_and_a_refused_creation_uses_none() {
     let service = Service::start().await;
     let body = json!({"targetUrl": URL}).to_string();

@@ -196,7 +196,7 @@ pub async fn a_task_that_was_given_back_can_be_claimed_again(store: &dyn Store) 
     store.create(new(team, 1)).await.unwrap();
     for _ in 0..5 {
         assert_eq!(claim(store, 9).await, [id(1)]);
-        let task = store.transition(id(1), Event::Returned { attempt: 1 }, None, T).await.unwrap();
+        let task = store.transition(id(1), Event::Returned { attempt: 1, started_at: Some(T) }, None, T).await.unwrap();
         assert_eq!((task.attempt, task.status()), (0, Status::Pending));
     }
 }

@@ -88,6 +88,7 @@ macro_rules! store_contract {
             the_next_timer_is_the_earliest,
             a_webhook_is_claimed_once,
             a_webhook_that_fails_is_planned_again_until_it_is_given_up,
+            a_webhook_that_fails_is_counted_once,
             a_delivered_webhook_stays_delivered,
             a_webhook_that_was_given_back_can_be_claimed_again,
             a_webhook_can_be_sent_again_by_hand,
@@ -215,8 +216,12 @@ fn delayed(team: TeamId, n: u16, due_at: Timestamp) -> NewTask {
     NewTask { task, ..new(team, n) }
 }
 
+fn known(key: u8, body: u8) -> Idempotency {
+    Idempotency { key: [key; 32], body: [body; 32] }
+}
+
 fn asked_with(new: NewTask, key: u8, body: u8) -> NewTask {
-    NewTask { idempotency: Some(Idempotency { key: [key; 32], body: [body; 32] }), ..new }
+    NewTask { idempotency: Some(known(key, body)), ..new }
 }
 
 fn room(slots: usize) -> Capacity {

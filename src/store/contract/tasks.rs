@@ -191,6 +191,8 @@ pub async fn a_repeated_creation_answers_the_first(store: &dyn Store) {
     let team = team(store, "a").await;
     assert_eq!(store.create(asked_with(new(team, 1), 1, 1)).await.unwrap(), Created::New);
     assert_eq!(store.create(asked_with(new(team, 2), 1, 1)).await.unwrap(), Created::Before(id(1)));
+    assert_eq!(store.created_before(team, known(1, 1), T).await.unwrap(), Some(id(1)));
+    assert_eq!(store.created_before(team, known(2, 1), T).await.unwrap(), None);
     assert!(is_missing(&store.state(id(2)).await));
     assert_eq!(store.create(asked_with(new(team, 3), 2, 1)).await.unwrap(), Created::New);
 }
@@ -199,6 +201,9 @@ pub async fn an_idempotency_key_stands_for_one_request(store: &dyn Store) {
     let team = team(store, "a").await;
     store.create(asked_with(new(team, 1), 1, 1)).await.unwrap();
     assert!(matches!(store.create(asked_with(new(team, 2), 1, 2)).await, Err(StoreError::KeyReused)));
+    assert!(matches!(store.created_before(team, known(1, 2), T).await, Err(StoreError::KeyReused)));
+    let a_day_later = T.plus_millis(24 * 60 * MINUTE);
+    assert_eq!(store.created_before(team, known(1, 2), a_day_later).await.unwrap(), None);
     assert!(is_missing(&store.state(id(2)).await));
 }
 
@@ -279,6 +284,6 @@ pub async fn retention_waits_for_a_webhook(store: &dyn Store) {
     let later = T.plus_millis(MINUTE);
     assert_eq!(store.purge(later, 9, later).await.unwrap(), 0);
     store.claim_deliveries(9, T).await.unwrap();
-    store.finish_delivery(id, answered_with(200), T).await.unwrap();
+    finish(store, id, answered_with(200), T).await.unwrap();
     assert_eq!(store.purge(later, 9, later).await.unwrap(), 1);
 }

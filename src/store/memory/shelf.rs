@@ -9,8 +9,8 @@ use crate::store::{
     TaskRecord, Team, Token,
 };
 use crate::task::{
-    self, Delivery, DeliveryOutcome, DeliveryStatus, Entry, Event, Job, Keep, Late, Payload, Refusal, State, Status,
-    Step, Task, TaskId, TeamId, Timestamp, Why,
+    self, Delivery, DeliveryOutcome, Entry, Event, Job, Keep, Late, Payload, Refusal, State, Status, Step, Task,
+    TaskId, TeamId, Timestamp, Why,
 };
 
 /// A task with all that belongs to it.
@@ -96,7 +96,7 @@ impl Shelf {
         Ok(Created::New)
     }
 
-    fn created_before(
+    pub fn created_before(
         &self,
         team: TeamId,
         idempotency: &Idempotency,
@@ -293,13 +293,14 @@ impl Shelf {
     pub fn finish_delivery(
         &mut self,
         id: TaskId,
+        claimed: Delivery,
         outcome: DeliveryOutcome,
         now: Timestamp,
     ) -> Result<Delivery, StoreError> {
         self.delivering.remove(&id);
         let row = self.row_mut(id)?;
         let before = row.record.delivery.ok_or(StoreError::NotFound)?;
-        if before.status != DeliveryStatus::Pending {
+        if !before.takes(claimed, &outcome) {
             return Ok(before);
         }
         let after = before.after(&outcome, row.record.request.on_complete_max_retries, now);

@@ -15,7 +15,7 @@ use crate::task::{
 pub(super) enum Act {
     Create(Box<NewTask>),
     Transition { id: TaskId, event: Event, payload: Option<Payload>, now: Timestamp },
-    FinishDelivery { id: TaskId, outcome: DeliveryOutcome, now: Timestamp },
+    FinishDelivery { id: TaskId, claimed: Delivery, outcome: DeliveryOutcome, now: Timestamp },
     Resend { id: TaskId, now: Timestamp },
     Delete { id: TaskId },
 }
@@ -91,7 +91,9 @@ impl Batch {
             Act::Transition { id, event, payload, now } => {
                 self.transition(*id, event, payload.as_ref(), *now).map(|task| Done::Task(Box::new(task)))
             }
-            Act::FinishDelivery { id, outcome, now } => self.finish_delivery(*id, outcome, *now).map(Done::Delivery),
+            Act::FinishDelivery { id, claimed, outcome, now } => {
+                self.finish_delivery(*id, *claimed, outcome, *now).map(Done::Delivery)
+            }
             Act::Resend { id, now } => self.resend(*id, *now).map(Done::Delivery),
             Act::Delete { id } => self.delete(*id).map(|()| Done::Nothing),
         }
@@ -177,14 +179,15 @@ impl Batch {
     fn finish_delivery(
         &mut self,
         id: TaskId,
+        claimed: Delivery,
         outcome: &DeliveryOutcome,
         now: Timestamp,
     ) -> Result<Delivery, StoreError> {
         self.heard(now);
         let mut row = self.row(id)?.clone();
         let before = row.delivery.ok_or(StoreError::NotFound)?;
-        // Settled is settled: a second word on the same attempt changes nothing.
-        if before.status != DeliveryStatus::Pending {
+        // A second word on the same attempt changes nothing.
+        if !before.takes(claimed, outcome) {
             return Ok(before);
         }
         self.deliverers.insert(id, None);

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use super::batch::{Batch, Bodies};
 use super::in_hand::Hands;
 use super::row::Row;
@@ -18,6 +20,8 @@ pub(super) struct HandOut {
     /// The last look found less than there was room for: what becomes due now is next.
     pub tasks_drained: AtomicBool,
     pub webhooks_drained: AtomicBool,
+    /// A promise was kept, or came to nothing.
+    forgotten: Notify,
 }
 
 #[derive(Default)]
@@ -70,6 +74,20 @@ impl HandOut {
     /// Who delivers webhooks from now on.
     pub fn register_webhooks(&self, taker: &Arc<DeliveryTaker>) {
         self.desks().webhooks = Some(Arc::downgrade(taker));
+    }
+
+    /// Waits until all that transactions under way have promised to who makes calls is handed over, or will never be. Until
+    /// the next look there is nothing more: who asks for this has no room.
+    pub async fn settle(&self) {
+        self.tasks_drained.store(false, Ordering::Release);
+        loop {
+            let mut forgotten = std::pin::pin!(self.forgotten.notified());
+            forgotten.as_mut().enable();
+            if self.desks().promised_calls.is_empty() {
+                return;
+            }
+            forgotten.await;
+        }
     }
 
     /// Nothing is promised.
@@ -194,6 +212,8 @@ impl HandOut {
         if let Some((_, ids)) = promise.webhooks.take() {
             desks.promised_webhooks -= ids.len();
         }
+        drop(desks);
+        self.forgotten.notify_waiters();
     }
 }
 
@@ -231,4 +251,81 @@ pub(super) fn record(row: &Row, bodies: &Bodies) -> Result<TaskRecord, StoreErro
 
 fn missing(id: TaskId, seq: i32) -> StoreError {
     StoreError::Unavailable(format!("part {seq} of the journal of task {id} is missing"))
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::task::{Backoff, Follow, Method, Policy, Request, Task, TeamId, Then, Timestamp};
+
+    /// Has room.
+    struct Room;
+
+    impl crate::store::Taker<Capacity, Claimed> for Room {
+        fn room(&self) -> Capacity {
+            Capacity { slots: 9, per_host: 9, ..Capacity::default() }
+        }
+
+        fn take(&self, _: Vec<Claimed>) {}
+    }
+
+    fn created() -> Batch {
+        let now = Timestamp(1_700_000_000_000);
+        let policy = Policy {
+            max_retries: 0,
+            backoff: Backoff::Linear,
+            then: Then::Finish,
+            max_wait_ms: 1000,
+            callback: false,
+            signal: false,
+            completion: false,
+        };
+        let request = Request {
+            target_url: "https://target.example/".to_owned(),
+            method: Method::Post,
+            headers: Vec::new(),
+            body: None,
+            timeout_ms: 1000,
+            retry_on: Vec::new(),
+            delay_until: None,
+            wait_for_signal: false,
+            on_complete_url: None,
+            on_complete_max_retries: 0,
+            metadata: Vec::new(),
+            retry_of: None,
+            depth: 0,
+            follow: Follow::default(),
+        };
+        let row = Row {
+            task: Task::new(TaskId::from_parts(1, 1, 1), TeamId(1), 5, policy, None, now),
+            host: HostId(1),
+            key_number: 1,
+            head: 0,
+            answer: None,
+            result: None,
+            progress: None,
+            delivery: None,
+            hook_retries: 0,
+        };
+        let mut batch = Batch::default();
+        batch.add(row, request);
+        batch
+    }
+
+    #[tokio::test]
+    async fn what_a_transaction_promised_is_waited_for_and_nothing_more_is_promised() {
+        let (hand_out, room): (HandOut, Arc<TaskTaker>) = (HandOut::default(), Arc::new(Room));
+        hand_out.register_tasks(&room, Duration::from_secs(15));
+        hand_out.tasks_drained.store(true, Ordering::Release);
+        let promised = hand_out.promise(&mut created(), 1, 1);
+        let mut settled = std::pin::pin!(hand_out.settle());
+        assert!(settled.as_mut().now_or_never().is_none());
+        let mut later = created();
+        drop(hand_out.promise(&mut later, 1, 1));
+        assert!(later.callers.is_empty());
+        drop(promised);
+        settled.await;
+    }
 }

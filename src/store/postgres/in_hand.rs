@@ -1,7 +1,7 @@
 //! What this node has in hand, as it knows it. What the database says that it has and it knows nothing of, it never got:
 //! the commit that gave it was answered by nobody.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
 use tokio_postgres::types::Type;
@@ -16,28 +16,39 @@ use crate::task::{Event, State, TaskId, Timestamp};
 /// Keys in hand, of one kind.
 #[derive(Debug, Default)]
 pub(super) struct Hand {
-    held: Mutex<HashSet<TaskId>>,
+    /// How often each was taken. One that the others had rescued may be claimed here again before its first claim is given
+    /// back.
+    held: Mutex<HashMap<TaskId, u32>>,
     /// Strangers of the last look. What was claimed a moment ago may only not be known yet.
     suspects: Mutex<HashSet<TaskId>>,
 }
 
 impl Hand {
     pub fn take(&self, ids: impl IntoIterator<Item = TaskId>) {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).extend(ids);
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        for id in ids {
+            *held.entry(id).or_default() += 1;
+        }
     }
 
     pub fn give_back(&self, id: TaskId) {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(times) = held.get_mut(&id) {
+            *times -= 1;
+            if *times == 0 {
+                held.remove(&id);
+            }
+        }
     }
 
     fn has(&self, id: TaskId) -> bool {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).contains(&id)
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&id)
     }
 
     /// Those that are said to be in hand, and were strangers at the last look too.
     fn strangers(&self, said: impl IntoIterator<Item = TaskId>) -> Vec<TaskId> {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let unknown: HashSet<TaskId> = said.into_iter().filter(|id| !held.contains(id)).collect();
+        let unknown: HashSet<TaskId> = said.into_iter().filter(|id| !held.contains_key(id)).collect();
         drop(held);
         let mut suspects = self.suspects.lock().unwrap_or_else(PoisonError::into_inner);
         let strangers = unknown.intersection(&suspects).copied().collect();
@@ -98,7 +109,7 @@ impl Postgres {
             }
             let Ok(row) = batch.row(id) else { continue };
             if let State::Processing { .. } = row.task.state {
-                let event = Event::Returned { attempt: row.task.attempt };
+                let event = Event::Returned { attempt: row.task.attempt, started_at: row.task.started_at };
                 batch.transition(id, &event, None, now)?;
             }
         }
@@ -123,5 +134,16 @@ mod tests {
         hand.give_back(known);
         assert_eq!(hand.strangers([known]), []);
         assert_eq!(hand.strangers([known]), [known]);
+    }
+
+    #[test]
+    fn what_was_taken_twice_is_in_hand_until_it_was_given_back_twice() {
+        let (hand, id) = (Hand::default(), TaskId(Uuid::from_u128(1)));
+        hand.take([id]);
+        hand.take([id]);
+        hand.give_back(id);
+        assert!(hand.has(id));
+        hand.give_back(id);
+        assert!(!hand.has(id));
     }
 }

@@ -43,8 +43,8 @@ use self::partitions::Cutoff;
 use self::session::Session;
 use super::{
     ApiKey, Capacity, Claimed, ClaimedDelivery, ClaimedPoll, Counts, Created, DeliveryTaker, Effects, Endpoint,
-    EventRecord, ListQuery, NewTask, NewTeam, Observer, Page, Seal, Store, StoreError, Stray, Sweep, TaskRecord,
-    TaskTaker, Team, Token,
+    EventRecord, Idempotency, ListQuery, NewTask, NewTeam, Observer, Page, Seal, Store, StoreError, Stray, Sweep,
+    TaskRecord, TaskTaker, Team, Token,
 };
 use crate::task::{Delivery, DeliveryOutcome, Event, Job, Payload, Task, TaskId, TeamId, Timestamp};
 
@@ -214,6 +214,15 @@ impl Store for Postgres {
         }
     }
 
+    async fn created_before(
+        &self,
+        team: TeamId,
+        idempotency: Idempotency,
+        now: Timestamp,
+    ) -> Result<Option<TaskId>, StoreError> {
+        self.task_of_key(team, &idempotency, now).await
+    }
+
     async fn transition(
         &self,
         id: TaskId,
@@ -237,6 +246,11 @@ impl Store for Postgres {
         self.shared.hand_out.register_tasks(&taker, lease);
         let room = handout::share(taker.room(), self.shared.dispatchers.load(Ordering::Acquire));
         let slots = room.slots;
+        if slots == 0 {
+            // Where nothing more is taken, a stop, what was promised before must be there when this returns.
+            self.shared.hand_out.settle().await;
+            return Ok(());
+        }
         let claimed = self.claim_tasks(room, now.plus(lease), now).await?;
         // Less than there was room for: whatever becomes due from now on is next.
         self.shared.hand_out.tasks_drained.store(claimed.len() < slots, Ordering::Release);
@@ -270,10 +284,11 @@ impl Store for Postgres {
     async fn finish_delivery(
         &self,
         id: TaskId,
+        claimed: Delivery,
         outcome: DeliveryOutcome,
         now: Timestamp,
     ) -> Result<Delivery, StoreError> {
-        self.run_delivery(Act::FinishDelivery { id, outcome, now }).await
+        self.run_delivery(Act::FinishDelivery { id, claimed, outcome, now }).await
     }
 
     async fn return_delivery(&self, id: TaskId) -> Result<(), StoreError> {

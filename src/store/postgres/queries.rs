@@ -8,8 +8,10 @@ use super::batch::{Bodies, Columns, Kept, READ_ALONG};
 use super::handout::record;
 use super::row::{self, Row};
 use super::session::Session;
-use crate::store::{Counts, EventRecord, ListQuery, Page, StoreError, TaskRecord, encoding, facts};
-use crate::task::{Entry, Payload, Status, Task, TaskId, Timestamp};
+use crate::store::{
+    Counts, EventRecord, IDEMPOTENCY_MS, Idempotency, ListQuery, Page, StoreError, TaskRecord, encoding, facts,
+};
+use crate::task::{Entry, Payload, Status, Task, TaskId, TeamId, Timestamp};
 
 /// One in so many is few.
 const RARE: u64 = 16;
@@ -24,6 +26,22 @@ impl Postgres {
         let found = self.read_rows(&session, &[id.0]).await?.remove(&id);
         session.close();
         found.map(|row| row.task).ok_or(StoreError::NotFound)
+    }
+
+    pub(super) async fn task_of_key(
+        &self,
+        team: TeamId,
+        idempotency: &Idempotency,
+        now: Timestamp,
+    ) -> Result<Option<TaskId>, StoreError> {
+        let sql = "SELECT i.body, i.task FROM idempotency i JOIN task t ON t.id = i.task \
+            WHERE i.team = $1 AND i.key = $2 AND i.at > $3";
+        let (key, since) = (&idempotency.key[..], now.plus_millis(-IDEMPOTENCY_MS).0);
+        let columns: Columns<'_> = vec![(&team.0, Type::INT8), (&key, Type::BYTEA), (&since, Type::INT8)];
+        match self.one(sql, columns).await? {
+            Some(row) if row.get::<_, &[u8]>(0) != idempotency.body => Err(StoreError::KeyReused),
+            row => Ok(row.map(|row| TaskId(row.get(1)))),
+        }
     }
 
     pub(super) async fn read_record(&self, id: TaskId) -> Result<TaskRecord, StoreError> {

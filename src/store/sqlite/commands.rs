@@ -1,6 +1,6 @@
 //! The store's writing acts, each run by the writer inside its transaction.
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::params;
 
 use super::row::{self, Row};
 use super::writer::Writer;
@@ -57,27 +57,13 @@ impl Writer {
         idempotency: &Idempotency,
         now: Timestamp,
     ) -> Result<Option<TaskId>, StoreError> {
-        let mut find = self
-            .db
-            .prepare_cached("SELECT id, body, task, at FROM idempotency WHERE team = ?1 AND key = ?2")
-            .map_err(failed)?;
-        let found = find
-            .query_row(params![team.0, idempotency.key], |row| {
-                Ok((row.get::<_, i64>(0)?, row.get::<_, [u8; 32]>(1)?, row.get::<_, i64>(2)?, row.get::<_, i64>(3)?))
-            })
-            .optional()
-            .map_err(failed)?;
-        let Some((id, body, key, at)) = found else {
-            return Ok(None);
-        };
-        let fresh = now.millis_since(Timestamp(at)) < IDEMPOTENCY_MS;
-        match row::load_by_key(&self.db, key).map_err(failed)? {
-            Some(_) if fresh && body != idempotency.body => Err(StoreError::KeyReused),
-            Some(row) if fresh => Ok(Some(row.task.id)),
-            _ => {
-                self.db.execute("DELETE FROM idempotency WHERE id = ?1", [id]).map_err(failed)?;
+        match queries::known_key(&self.db, team, idempotency, now)? {
+            Some(Ok(task)) => Ok(Some(task)),
+            Some(Err(outdated)) => {
+                self.db.execute("DELETE FROM idempotency WHERE id = ?1", [outdated]).map_err(failed)?;
                 Ok(None)
             }
+            None => Ok(None),
         }
     }
 
@@ -272,6 +258,7 @@ impl Writer {
     pub(super) fn finish_delivery(
         &mut self,
         id: TaskId,
+        claimed: Delivery,
         outcome: &DeliveryOutcome,
         now: Timestamp,
     ) -> Result<Delivery, StoreError> {
@@ -279,8 +266,8 @@ impl Writer {
         self.delivering.give_back(id.sort_key());
         let mut row = self.row(id)?;
         let before = row.delivery.ok_or(StoreError::NotFound)?;
-        // Settled is settled: a second word on the same attempt changes nothing.
-        if before.status != DeliveryStatus::Pending {
+        // A second word on the same attempt changes nothing.
+        if !before.takes(claimed, outcome) {
             return Ok(before);
         }
         let after = before.after(outcome, row.hook_retries, now);

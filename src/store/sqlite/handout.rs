@@ -118,6 +118,10 @@ impl Writer {
     fn claim_due(&mut self, due: &[TaskId], room: usize) -> Result<Vec<ClaimedDelivery>, StoreError> {
         let mut claimed = Vec::with_capacity(due.len().min(room));
         for id in due.iter().take(room) {
+            // The batch may have made it due twice.
+            if self.delivering.contains(id.sort_key()) {
+                continue;
+            }
             // A later command of the batch may have removed the task.
             let Some(record) = queries::read_by_key(&self.db, id.sort_key())? else { continue };
             let delivery = record.delivery.unwrap_or(Delivery::due(self.hand_out.now));

@@ -29,8 +29,8 @@ use rusqlite::{ErrorCode, ffi};
 
 use super::{
     ApiKey, Capacity, Claimed, ClaimedDelivery, ClaimedPoll, Counts, Created, DeliveryTaker, Endpoint, EventRecord,
-    ListQuery, NewTask, NewTeam, Observer, Page, Seal, Store, StoreError, Stray, Sweep, TaskRecord, TaskTaker, Team,
-    Token,
+    Idempotency, ListQuery, NewTask, NewTeam, Observer, Page, Seal, Store, StoreError, Stray, Sweep, TaskRecord,
+    TaskTaker, Team, Token,
 };
 use crate::task::{Delivery, DeliveryOutcome, Event, Job, Payload, Task, TaskId, TeamId, Timestamp};
 
@@ -72,6 +72,15 @@ impl Sqlite {
 impl Store for Sqlite {
     async fn create(&self, new: NewTask) -> Result<Created, StoreError> {
         self.writer.run(move |writer| writer.create(&new)).await
+    }
+
+    async fn created_before(
+        &self,
+        team: TeamId,
+        idempotency: Idempotency,
+        now: Timestamp,
+    ) -> Result<Option<TaskId>, StoreError> {
+        self.readers.run(move |db| Ok(queries::known_key(db, team, &idempotency, now)?.and_then(Result::ok))).await
     }
 
     async fn transition(
@@ -131,10 +140,11 @@ impl Store for Sqlite {
     async fn finish_delivery(
         &self,
         id: TaskId,
+        claimed: Delivery,
         outcome: DeliveryOutcome,
         now: Timestamp,
     ) -> Result<Delivery, StoreError> {
-        self.writer.run(move |writer| writer.finish_delivery(id, &outcome, now)).await
+        self.writer.run(move |writer| writer.finish_delivery(id, claimed, &outcome, now)).await
     }
 
     async fn return_delivery(&self, id: TaskId) -> Result<(), StoreError> {

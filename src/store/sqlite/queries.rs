@@ -5,7 +5,8 @@ use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 use super::failed;
 use super::row::{self, Row};
 use crate::store::{
-    ApiKey, Counts, EventRecord, ListQuery, NewTeam, Page, Seal, StoreError, TaskRecord, Team, encoding, facts,
+    ApiKey, Counts, EventRecord, IDEMPOTENCY_MS, Idempotency, ListQuery, NewTeam, Page, Seal, StoreError, TaskRecord,
+    Team, encoding, facts,
 };
 use crate::task::{Entry, Payload, Request, Status, Task, TaskId, TeamId, Timestamp};
 
@@ -48,6 +49,32 @@ pub(super) fn answer(db: &Connection, id: TaskId) -> Result<Option<Payload>, Sto
     let snapshot = db.unchecked_transaction().map_err(failed)?;
     let row = row::load(&snapshot, id).map_err(failed)?.ok_or(StoreError::NotFound)?;
     payload(&snapshot, row.answer)
+}
+
+/// The task that an idempotency key stands for; or the number of its row, if it stands for nothing any more.
+pub(super) fn known_key(
+    db: &Connection,
+    team: TeamId,
+    idempotency: &Idempotency,
+    now: Timestamp,
+) -> Result<Option<Result<TaskId, i64>>, StoreError> {
+    let sql = "SELECT id, body, task, at FROM idempotency WHERE team = ?1 AND key = ?2";
+    let mut find = db.prepare_cached(sql).map_err(failed)?;
+    let found = find
+        .query_row(params![team.0, idempotency.key], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, [u8; 32]>(1)?, row.get::<_, i64>(2)?, row.get::<_, i64>(3)?))
+        })
+        .optional()
+        .map_err(failed)?;
+    let Some((number, body, key, at)) = found else {
+        return Ok(None);
+    };
+    let fresh = now.millis_since(Timestamp(at)) < IDEMPOTENCY_MS;
+    match row::load_by_key(db, key).map_err(failed)? {
+        Some(_) if fresh && body != idempotency.body => Err(StoreError::KeyReused),
+        Some(row) if fresh => Ok(Some(Ok(row.task.id))),
+        _ => Ok(Some(Err(number))),
+    }
 }
 
 pub(super) fn read_by_key(db: &Connection, key: i64) -> Result<Option<TaskRecord>, StoreError> {

@@ -336,6 +336,26 @@ async fn what_a_commit_makes_due_it_hands_out() {
 }
 
 #[tokio::test]
+async fn what_one_commit_makes_due_twice_it_hands_out_once() {
+    let folder = Folder::new();
+    let store = folder.open();
+    store.create(new(1, 10)).await.unwrap();
+    let id = store.claim(room(1), NOW, NOW).await.unwrap().remove(0).task.id;
+    let answer = Answer::Accepted { status: 200, job: None };
+    store.transition(id, Event::Answered { attempt: 1, answer, duration_ms: 1 }, None, NOW).await.unwrap();
+    let webhooks = Arc::new(Hands::default());
+    store.hand_out_deliveries(webhooks.clone(), NOW).await.unwrap();
+    let outcome = DeliveryOutcome { status_code: Some(200), error: None, hopeless: false };
+    store.finish_delivery(id, Delivery::due(NOW), outcome, NOW).await.unwrap();
+    let twice = move |writer: &mut writer::Writer| {
+        writer.resend(id, NOW)?;
+        writer.resend(id, NOW)
+    };
+    store.writer.run(twice).await.unwrap();
+    assert_eq!(*webhooks.0.lock().unwrap(), [id, id], "once at the end, and once by hand");
+}
+
+#[tokio::test]
 async fn the_file_does_not_grow_without_end() {
     let folder = Folder::new();
     let store = Arc::new(folder.open());

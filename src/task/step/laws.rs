@@ -27,7 +27,7 @@ impl Happening {
             Self::Answered { name, behind } => {
                 Event::Answered { attempt: attempt(behind), answer: answer(name), duration_ms: 1 }
             }
-            Self::Returned { behind } => Event::Returned { attempt: attempt(behind) },
+            Self::Returned { behind } => Event::Returned { attempt: attempt(behind), started_at: task.started_at },
             Self::Interrupted { behind } => Event::Interrupted { attempt: attempt(behind) },
             Self::Polled { name, ahead } => poll_event(name, task.polling.polls + ahead),
             Self::Other(event) => event,
@@ -163,7 +163,7 @@ proptest! {
     fn only_the_holder_of_the_current_attempt_moves_a_call_on(policy in policies(), script in scripts()) {
         play(policy, script, |before, event, step| {
             let about = match event {
-                Event::Answered { attempt, .. } | Event::Returned { attempt } | Event::Interrupted { attempt } => *attempt,
+                Event::Answered { attempt, .. } | Event::Returned { attempt, .. } | Event::Interrupted { attempt } => *attempt,
                 _ => return,
             };
             assert_eq!(about, before.attempt);

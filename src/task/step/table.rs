@@ -156,13 +156,13 @@ pub(super) fn answer(name: &str) -> Answer {
     }
 }
 
-fn event(row: &str, attempt: u32) -> Event {
+fn event(row: &str, attempt: u32, started_at: Option<Timestamp>) -> Event {
     let (name, stale) = row.strip_suffix(", stale").map_or((row, false), |name| (name, true));
     let attempt = if stale { attempt + 1 } else { attempt };
     match name {
         "due" | "due, early" => Event::Due,
         "claimed" => Event::Claimed { lease_until: LATER },
-        "returned" => Event::Returned { attempt },
+        "returned" => Event::Returned { attempt, started_at },
         "interrupted" => Event::Interrupted { attempt },
         "cancel" => Event::Cancel,
         "deadline" | "deadline, early" => Event::DeadlinePassed,
@@ -261,7 +261,7 @@ fn every_pair(check: impl Fn(&Task, &Event, &str, &str)) {
                 let by = if name.ends_with(", early") { LATER } else { NOW };
                 let task = task_at(column, policy(then), by);
                 let place = format!("{then:?} task, {column}, {name}");
-                check(&task, &event(name, task.attempt), expected, &place);
+                check(&task, &event(name, task.attempt, task.started_at), expected, &place);
             }
         }
     }
@@ -297,7 +297,7 @@ fn a_refusal_names_the_status_that_stays() {
 fn an_older_attempt_is_as_stale_as_an_unknown_one() {
     for then in [Then::Finish, Then::Wait, POLL] {
         let task = task_at("last", policy(then), NOW);
-        for event in [event("accepted", 1), event("interrupted", 1), event("returned", 1)] {
+        for event in ["accepted", "interrupted", "returned"].map(|name| event(name, 1, Some(NOW))) {
             assert_eq!(cell(&task, &event), "-", "{event:?}");
         }
     }

@@ -70,6 +70,10 @@ fn interim() -> Event {
     callback(CallbackVerdict::Interim)
 }
 
+fn returned(attempt: u32) -> Event {
+    Event::Returned { attempt, started_at: Some(NOW) }
+}
+
 fn with_retries(then: Then, max_retries: u32) -> Policy {
     Policy { max_retries, ..policy(then) }
 }
@@ -129,9 +133,18 @@ fn a_paid_job_without_retries_is_never_sent_twice() {
 
 #[test]
 fn a_call_that_was_never_written_is_given_back_uncounted() {
-    let story = Story::called(with_retries(Then::Wait, 0)).then(&Event::Returned { attempt: 1 });
+    let story = Story::called(with_retries(Then::Wait, 0)).then(&returned(1));
     assert_eq!((story.status(), story.task.attempt, story.task.retry_count), (Status::Pending, 0, 0));
     assert_eq!(story.then(&Event::Claimed { lease_until: NOW }).task.attempt, 1);
+}
+
+#[test]
+fn a_call_that_is_given_back_a_second_time_does_not_give_back_the_next_one() {
+    let given_back = Story::called(with_retries(Then::Wait, 0)).then(&returned(1));
+    let later = NOW.plus_millis(1);
+    let again = step(&given_back.task, &Event::Claimed { lease_until: later }, later).unwrap().task;
+    assert_eq!(again.attempt, 1, "the number is used again");
+    assert_eq!(step(&again, &returned(1), later).unwrap_err().why, Why::Stale);
 }
 
 #[test]
@@ -167,7 +180,7 @@ fn an_interim_callback_proves_acceptance_so_the_task_waits_instead_of_retrying()
 #[test]
 fn a_proven_task_that_is_given_back_waits_instead_of_calling_again() {
     let retried = Story::called(with_retries(Then::Wait, 5)).interrupted().then(&Event::Claimed { lease_until: NOW });
-    let story = retried.then(&interim()).then(&Event::Returned { attempt: 2 });
+    let story = retried.then(&interim()).then(&returned(2));
     assert_eq!((story.status(), story.task.attempt), (Status::Waiting, 1));
 }
 

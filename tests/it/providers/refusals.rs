@@ -56,6 +56,19 @@ async fn a_secret_that_such_a_refusal_echoes_is_masked() {
 }
 
 #[tokio::test]
+async fn a_callback_url_that_such_a_refusal_echoes_is_kept_as_the_placeholder() {
+    let service = Service::start().await;
+    let target = Target::start(|seen, _| {
+        let text = format!("cannot reach {}", seen.json()["callback_url"].as_str().expect("a callback URL"));
+        Reply::status(200, &json!({"base_resp": {"status_code": 2013, "status_msg": text}}).to_string())
+    })
+    .await;
+    let created = service.create(&minimax(&target, json!({"useCallback": true}))).await;
+    let task = service.becomes(&created.id, "failed").await;
+    assert_eq!(task["error"], "Target rejected the request: 2013 - cannot reach {asyncqueue_callback_url}");
+}
+
+#[tokio::test]
 async fn what_a_provider_said_instead_of_the_result_is_in_the_history() {
     let service = Service::start().await;
     let target = provider(|route, _, number| match route {
