@@ -80,17 +80,17 @@ pub struct Timers {
 impl Timers {
     /// Works until `stop`.
     pub async fn run(self, stop: CancellationToken) {
-        // When the store was seen to be away last, if that was just now.
-        let mut away = None;
+        // Whether the store was away just now.
+        let mut away = false;
         loop {
             let sleep = self.sleep_until_due();
             if stop.run_until_cancelled(sleep).await.is_none() {
                 return;
             }
             match self.tick_after(away).await {
-                Ok(()) => away = None,
+                Ok(()) => away = false,
                 Err(error) => {
-                    away = Some(self.clock.now());
+                    away = true;
                     warn!(%error, "Timers could not run; trying again");
                     tokio::time::sleep(AGAIN).await;
                 }
@@ -99,9 +99,11 @@ impl Timers {
     }
 
     /// Fires what is due. Deadlines that were missed while the store was away are put off, like those at the start.
-    async fn tick_after(&self, away: Option<Timestamp>) -> Result<(), StoreError> {
-        if let Some(seen_away) = away {
-            self.put_off_missed(seen_away).await?;
+    async fn tick_after(&self, away: bool) -> Result<(), StoreError> {
+        if away {
+            // Only once it answers is it known until when it was away: connecting may have taken seconds.
+            self.store.ping().await?;
+            self.put_off_missed(self.clock.now()).await?;
         }
         self.tick(self.clock.now()).await
     }

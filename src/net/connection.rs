@@ -63,7 +63,7 @@ pub(super) struct Shared<H> {
     pub(super) handler: H,
     pub(super) limits: Limits,
     pub(super) http: http1::Builder,
-    pub(super) drain: Drain,
+    pub(super) drain: Arc<Drain>,
 }
 
 /// Tells connections to finish. The flag is there because asking a token takes a lock that all connections would share.
@@ -113,7 +113,6 @@ pub(super) async fn drive<H: Handler>(stream: TcpStream, peer: SocketAddr, share
             if !is_told && shared.drain.has_begun.load(Relaxed) {
                 is_told = true;
                 deadline.hurry();
-                Pin::new(&mut conn).graceful_shutdown();
             }
             if let Poll::Ready(outcome) = Pin::new(&mut conn).poll(cx) {
                 return Poll::Ready(Ended::ByLibrary(outcome));
@@ -159,7 +158,7 @@ impl<'a> Deadline<'a> {
         Self { timer, is_set: false, seen: None, due: None, is_hurried: false }
     }
 
-    /// From here on nobody gets long for the rest of a head.
+    /// From here on nobody gets long for a head or the rest of one.
     fn hurry(&mut self) {
         self.is_hurried = true;
         self.seen = None;
@@ -169,8 +168,9 @@ impl<'a> Deadline<'a> {
     fn poll(&mut self, cx: &mut Context<'_>, mark: Mark, limits: &Limits) -> Poll<Phase> {
         if self.seen != Some(mark) {
             self.seen = Some(mark);
-            let most = if self.is_hurried && mark.phase() == Phase::Head { HURRIED_HEAD } else { Duration::MAX };
-            self.due = allowance(mark.phase(), limits).map(|allowance| Instant::now() + allowance.min(most));
+            let phase = mark.phase();
+            let most = if self.is_hurried { hurried(phase) } else { Duration::MAX };
+            self.due = allowance(phase, limits).map(|allowance| Instant::now() + allowance.min(most));
         }
         let Some(due) = self.due else { return Poll::Pending };
         if self.is_set && self.timer.deadline() <= due && !self.timer.is_elapsed() {
@@ -182,8 +182,14 @@ impl<'a> Deadline<'a> {
     }
 }
 
-/// How long the rest of a head may take while the service stops.
-const HURRIED_HEAD: Duration = Duration::from_secs(1);
+/// How long a phase may take while the service stops: a request that is on its way has arrived by then.
+fn hurried(phase: Phase) -> Duration {
+    match phase {
+        Phase::Fresh | Phase::Idle => Duration::from_millis(50),
+        Phase::Head => Duration::from_secs(1),
+        _ => Duration::MAX,
+    }
+}
 
 /// How long a client may leave us in a phase. In `Handling` the handler decides; it reads bodies against a deadline.
 fn allowance(phase: Phase, limits: &Limits) -> Option<Duration> {
@@ -209,11 +215,15 @@ fn respond<H: Handler>(
     request.extensions_mut().insert(Peer(peer));
     let handler = shared.handler.clone();
     let progress = Arc::clone(progress);
+    let drain = Arc::clone(&shared.drain);
     async move {
-        let response = match verdict {
+        let mut response = match verdict {
             Ok(()) => close_if_unread(guarded(&handler, request).await, &progress),
             Err(refusal) => refusal.into_response(),
         };
+        if drain.has_begun.load(Relaxed) {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         Ok(response.map(|body| Watched { body, progress }))
     }
 }

@@ -18,17 +18,20 @@ use super::{
     Limits,
     address::bucket,
     answer::Refusal,
-    connection::{Drain, Handler, Shared, builder, drive},
+    connection::{Handler, Shared, builder, drive},
     sources::Sources,
     wire::say,
 };
+
+/// At most this many connections are let in when the listener is closed: as many as a queue usually holds.
+const QUEUE_MAX: usize = 4096;
 
 /// Serves HTTP/1 on `listener` until `stop`, then lets requests under way finish for [`Limits::grace`].
 ///
 /// Dropping the future cuts all connections.
 pub async fn serve<H: Handler>(listener: TcpListener, handler: H, limits: Limits, stop: CancellationToken) {
     let http = builder(&limits);
-    let shared = Arc::new(Shared { handler, limits, http, drain: Drain::default() });
+    let shared = Arc::new(Shared { handler, limits, http, drain: Arc::default() });
     let mut door = Door { shared, sources: Sources::default(), connections: JoinSet::new() };
     loop {
         tokio::select! {
@@ -41,8 +44,7 @@ pub async fn serve<H: Handler>(listener: TcpListener, handler: H, limits: Limits
             },
         }
     }
-    // Nobody is left waiting in a queue that no one serves.
-    drop(listener);
+    door.admit_queued(listener);
     door.close().await;
 }
 
@@ -76,6 +78,27 @@ impl<H: Handler> Door<H> {
         });
     }
 
+    /// Lets in who connected before the listener goes, so that nobody is cut off who waits in its queue. On a busy machine that
+    /// can be many.
+    fn admit_queued(&mut self, listener: TcpListener) {
+        // Asked directly: the runtime may not have heard yet that somebody is there.
+        let Ok(listener) = listener.into_std() else { return };
+        // A flood of new connections must not hold up the stop.
+        for _ in 0..QUEUE_MAX {
+            match listener.accept() {
+                Ok((stream, peer)) => {
+                    let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+                    stream.map_or_else(
+                        |error| tracing::debug!(%error, "A queued connection was lost"),
+                        |stream| self.admit(stream, peer),
+                    );
+                }
+                Err(error) if is_the_clients(&error) => {}
+                Err(_) => break,
+            }
+        }
+    }
+
     async fn close(mut self) {
         self.shared.drain.begin();
         let all = async { while self.connections.join_next().await.is_some() {} };
@@ -86,15 +109,16 @@ impl<H: Handler> Door<H> {
     }
 }
 
+/// Whether a connection failed in the queue by its client's doing.
+fn is_the_clients(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset)
+}
+
 /// A connection that failed in the queue is the client's affair. Everything else (no descriptors, no memory) would fail again at
 /// once, so it gets time to pass.
 async fn pause_after(error: &io::Error) {
     const PAUSE: Duration = Duration::from_millis(50);
-    let is_the_clients = matches!(
-        error.kind(),
-        ErrorKind::ConnectionRefused | ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset
-    );
-    if !is_the_clients {
+    if !is_the_clients(error) {
         tracing::warn!(%error, "Could not accept a connection; trying again");
         sleep(PAUSE).await;
     }

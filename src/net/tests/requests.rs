@@ -4,10 +4,13 @@ use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
 use tokio::{
     io::AsyncWriteExt,
+    net::{TcpListener, TcpStream},
     time::{Instant, sleep, timeout},
 };
+use tokio_util::sync::CancellationToken;
 
-use super::{CAP, HELD, Limits, Server, hear, is_closed_within, short, statuses};
+use super::{CAP, HELD, Limits, Server, hear, is_closed_within, router, short, statuses};
+use crate::net::serve;
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -136,8 +139,8 @@ async fn a_stop_lets_requests_finish_and_closes_the_rest() {
     busy.write_all(b"GET /late HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
     sleep(Duration::from_millis(50)).await;
     server.stop.cancel();
-    assert!(is_closed_within(&mut idle, Duration::from_millis(100)).await);
-    assert!(is_closed_within(&mut fresh, Duration::from_millis(100)).await);
+    assert!(is_closed_within(&mut idle, Duration::from_millis(400)).await);
+    assert!(is_closed_within(&mut fresh, Duration::from_millis(400)).await);
     sleep(Duration::from_millis(700)).await;
     assert_eq!(statuses(&hear(&mut busy).await), [200]);
     assert!(timeout(Duration::from_millis(100), server.ended).await.is_ok());
@@ -166,4 +169,15 @@ async fn a_stop_does_not_wait_longer_than_its_grace() {
     server.ended.await.unwrap();
     assert!(began.elapsed() < Duration::from_millis(300));
     assert_eq!(hear(&mut busy).await, "");
+}
+
+#[tokio::test]
+async fn a_stop_answers_who_waits_in_the_listener_s_queue() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut queued = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    queued.write_all(GET).await.unwrap();
+    let stop = CancellationToken::new();
+    stop.cancel();
+    serve(listener, router(), short(), stop).await;
+    assert_eq!(statuses(&hear(&mut queued).await), [200]);
 }
