@@ -14,6 +14,7 @@ use super::{Api, Shared};
 use crate::credentials::hash_key;
 use crate::net::limit::Admission;
 use crate::net::{Peer, client_address};
+use crate::people::Subject;
 use crate::store::{Action, ApiKey, StoreError, Team};
 
 /// The team that a request's key belongs to.
@@ -43,7 +44,7 @@ impl FromRequestParts<Shared> for By {
 
 impl By {
     /// Writes down what was done with the key. It was done; a line that cannot be written does not undo it.
-    pub async fn note(&self, api: &Api, action: Action, subject: impl Into<String>) {
+    pub async fn note(&self, api: &Api, action: Action, subject: impl Into<Subject>) {
         if let Err(error) = api.people.record_by_key(&self.key, self.address, action, subject).await {
             tracing::warn!(%error, action = action.name(), "A line of the audit log could not be written");
         }

@@ -93,7 +93,7 @@ pub async fn create(
     check_content_type(&head.headers)?;
     let text = body::read(body, &head.headers, BODY_MAX, api.limits.body_time).await?;
     let endpoint = make(&api, team.id, &text).await?;
-    by.note(&api, Action::CreateEndpoint, endpoint.uid.to_string()).await;
+    by.note(&api, Action::CreateEndpoint, &endpoint).await;
     Ok(with_url(&api, StatusCode::CREATED, &endpoint))
 }
 
@@ -132,7 +132,7 @@ pub async fn rotate(
 ) -> Result<Response, Problem> {
     let uid = uid(&uri, "/rotate")?;
     let rotated = rotated(&api, team.id, uid).await?;
-    by.note(&api, Action::RotateEndpoint, uid.to_string()).await;
+    by.note(&api, Action::RotateEndpoint, &rotated).await;
     Ok(with_url(&api, StatusCode::OK, &rotated))
 }
 
@@ -162,7 +162,7 @@ pub async fn resecret(
     check_content_type(&head.headers)?;
     let text = body::read(body, &head.headers, BODY_MAX, api.limits.body_time).await?;
     let changed = resecreted(&api, team.id, uid, &text).await?;
-    by.note(&api, Action::ResecretEndpoint, uid.to_string()).await;
+    by.note(&api, Action::ResecretEndpoint, &changed).await;
     Ok(json(StatusCode::OK, &Envelope { endpoint: View::of(&changed) }))
 }
 
@@ -186,7 +186,7 @@ pub async fn delete(
 ) -> Result<Response, Problem> {
     let uid = uid(&uri, "")?;
     let endpoint = deleted(&api, team.id, uid).await?;
-    by.note(&api, Action::DeleteEndpoint, uid.to_string()).await;
+    by.note(&api, Action::DeleteEndpoint, &endpoint).await;
     Ok(json(StatusCode::OK, &Envelope { endpoint: View::of(&endpoint) }))
 }
 

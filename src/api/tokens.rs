@@ -94,7 +94,7 @@ pub async fn create(
     check_content_type(&head.headers)?;
     let text = body::read(body, &head.headers, BODY_MAX, api.limits.body_time).await?;
     let token = make(&api, team.id, &text).await?;
-    by.note(&api, Action::CreateToken, &token.id).await;
+    by.note(&api, Action::CreateToken, &token).await;
     Ok(json(StatusCode::CREATED, &Envelope { token: View::of(&token) }))
 }
 
@@ -132,7 +132,7 @@ pub async fn revoke(
     uri: Uri,
 ) -> Result<Response, Problem> {
     let token = revoked(&api, team.id, last_segment(uri.path())).await?;
-    by.note(&api, Action::RevokeToken, &token.id).await;
+    by.note(&api, Action::RevokeToken, &token).await;
     let view = View { allowed_hosts: &[], purpose: None, ..View::of(&token) };
     Ok(json(StatusCode::OK, &Envelope { token: view }))
 }

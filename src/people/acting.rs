@@ -5,7 +5,45 @@ use std::net::IpAddr;
 use uuid::Uuid;
 
 use super::{People, Visitor, Wrong};
-use crate::store::{Action, Actor, ApiKey, Line, Presence, Role, StoreError, Team};
+use crate::store::{Action, Actor, ApiKey, Endpoint, Line, Presence, Role, StoreError, Team, Token};
+
+/// What something was done to, as the audit log says it.
+pub struct Subject {
+    pub(super) id: String,
+    pub(super) name: Option<String>,
+}
+
+impl Subject {
+    /// With the name that it goes by.
+    pub(super) fn called(id: impl ToString, name: impl Into<String>) -> Self {
+        Self { id: id.to_string(), name: Some(name.into()) }
+    }
+}
+
+impl From<String> for Subject {
+    /// It says by itself what it is.
+    fn from(id: String) -> Self {
+        Self { id, name: None }
+    }
+}
+
+impl From<&ApiKey> for Subject {
+    fn from(key: &ApiKey) -> Self {
+        Self::called(key.uid, &key.name)
+    }
+}
+
+impl From<&Token> for Subject {
+    fn from(token: &Token) -> Self {
+        Self::called(&token.id, &token.name)
+    }
+}
+
+impl From<&Endpoint> for Subject {
+    fn from(endpoint: &Endpoint) -> Self {
+        Self::called(endpoint.uid, &endpoint.provider)
+    }
+}
 
 /// Somebody who is signed in and asks for something.
 #[derive(Clone, Copy)]
@@ -46,7 +84,7 @@ impl People {
         who: Acting<'_>,
         action: Action,
         team: &Team,
-        subject: impl Into<String>,
+        subject: impl Into<Subject>,
     ) -> Result<(), StoreError> {
         self.directory.record(self.about(who, action, team, subject)).await
     }
@@ -57,21 +95,24 @@ impl People {
         key: &ApiKey,
         address: Option<IpAddr>,
         action: Action,
-        subject: impl Into<String>,
+        subject: impl Into<Subject>,
     ) -> Result<(), StoreError> {
         let actor = Actor::Key { uid: key.uid, prefix: key.prefix.clone() };
         let (at, team) = (self.clock.now(), Some(key.team));
-        self.directory.record(Line { at, actor, action, team, subject: subject.into(), address }).await
+        let Subject { id: subject, name } = subject.into();
+        self.directory.record(Line { at, actor, action, team, subject, name, address }).await
     }
 
     /// A line about something in a team.
-    pub(super) fn about(&self, who: Acting<'_>, action: Action, team: &Team, subject: impl Into<String>) -> Line {
+    pub(super) fn about(&self, who: Acting<'_>, action: Action, team: &Team, subject: impl Into<Subject>) -> Line {
+        let Subject { id: subject, name } = subject.into();
         Line {
             at: self.clock.now(),
             actor: who.actor(),
             action,
             team: Some(team.id),
-            subject: subject.into(),
+            subject,
+            name,
             address: who.visitor.address,
         }
     }

@@ -302,6 +302,7 @@ impl People {
             action,
             team: None::<TeamId>,
             subject: account.email.clone(),
+            name: None,
             address: visitor.address,
         }
     }

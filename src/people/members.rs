@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::door::check_email;
 use super::teams::{missing, taken};
-use super::{Acting, Entered, NewPerson, People, Visitor, Wrong};
+use super::{Acting, Entered, NewPerson, People, Subject, Visitor, Wrong};
 use crate::credentials::Bearer;
 use crate::store::{Action, Change, Door, Invitation, Joining, Line, Member, Role, StoreError, Team};
 
@@ -98,8 +98,7 @@ impl People {
             created_at,
             expires_at: created_at.plus_millis(INVITATION_MS),
         };
-        let whom = invitation.email.as_deref().unwrap_or("anybody with the link");
-        let line = self.about(who, Action::Invite, &team, subject(whom, role));
+        let line = self.about(who, Action::Invite, &team, whom(&invitation));
         self.directory.change(Change::Invite(invitation.clone()), line).await?;
         Ok(Invited { bearer, invitation })
     }
@@ -109,7 +108,7 @@ impl People {
         let known = self.directory.invitation_of(uid).await.map_err(|error| missing(error, "Invitation"))?;
         let team = self.store.team(known.team).await?;
         let team = self.team(who, team.uid, Role::Owner).await?;
-        let line = self.about(who, Action::RevokeInvitation, &team, uid);
+        let line = self.about(who, Action::RevokeInvitation, &team, Subject::called(uid, whom(&known)));
         let done = self.directory.change(Change::RevokeInvitation { team: team.id, uid }, line).await;
         done.map_err(|error| missing(error, "Invitation"))?;
         Ok(known)
@@ -174,6 +173,11 @@ fn dead(error: StoreError) -> Wrong {
         StoreError::NotFound => Wrong::Link,
         other => other.into(),
     }
+}
+
+/// Whom an invitation is for, and as what.
+fn whom(invitation: &Invitation) -> String {
+    subject(invitation.email.as_deref().unwrap_or("anybody with the link"), invitation.role)
 }
 
 fn subject(whom: &str, role: Role) -> String {

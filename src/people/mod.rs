@@ -26,7 +26,7 @@ use crate::net::limit::SlidingLog;
 use crate::store::{Directory, Presence, Store, StoreError};
 use crate::teams::Teams;
 
-pub use acting::Acting;
+pub use acting::{Acting, Subject};
 use believed::Believed;
 pub use door::{Entered, NewPerson, Vouched};
 pub use members::Invited;

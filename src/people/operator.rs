@@ -7,7 +7,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::teams::{missing, taken};
-use super::{People, Wrong};
+use super::{People, Subject, Wrong};
 use crate::credentials::{ApiKeySecret, Bearer, Keyring};
 use crate::store::{Account, Action, Actor, ApiKey, Change, Line, NewTeam, Role, StoreError, Team};
 use crate::task::TeamId;
@@ -46,7 +46,7 @@ impl People {
         let (id, created_at) = self.ids.make();
         let (prefix, hash) = (key.shown(), key.hash());
         let record = ApiKey { uid: id.0, team, name, prefix, hash, created_at, revoked_at: None };
-        let line = self.operator(Action::CreateKey, Some(team), record.uid);
+        let line = self.operator(Action::CreateKey, Some(team), &record);
         self.directory.change(Change::CreateKey(record.clone()), line).await?;
         self.teams.forget();
         Ok(record)
@@ -54,8 +54,8 @@ impl People {
 
     /// Stops a key from working.
     pub async fn operator_revokes_key(&self, key: Uuid) -> Result<ApiKey, StoreError> {
-        let team = self.directory.key_of(key).await?.team;
-        let line = self.operator(Action::RevokeKey, Some(team), key);
+        let known = self.directory.key_of(key).await?;
+        let line = self.operator(Action::RevokeKey, Some(known.team), &known);
         self.directory.change(Change::RevokeKey(key), line).await?;
         self.teams.forget();
         self.directory.key_of(key).await
@@ -110,8 +110,8 @@ impl People {
         self.directory.account_of(email).await.map_err(|error| missing(error, "Account"))
     }
 
-    fn operator(&self, action: Action, team: Option<TeamId>, subject: impl ToString) -> Line {
-        let (at, subject) = (self.clock.now(), subject.to_string());
-        Line { at, actor: Actor::Operator, action, team, subject, address: None }
+    fn operator(&self, action: Action, team: Option<TeamId>, subject: impl Into<Subject>) -> Line {
+        let Subject { id: subject, name } = subject.into();
+        Line { at: self.clock.now(), actor: Actor::Operator, action, team, subject, name, address: None }
     }
 }

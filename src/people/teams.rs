@@ -68,7 +68,7 @@ impl People {
             created_at,
             revoked_at: None,
         };
-        let line = self.about(who, Action::CreateKey, &team, key.uid);
+        let line = self.about(who, Action::CreateKey, &team, &key);
         self.directory.change(Change::CreateKey(key.clone()), line).await?;
         Ok(NewKey { secret, key })
     }
@@ -78,7 +78,7 @@ impl People {
         let known = self.directory.key_of(key).await.map_err(|error| missing(error, "API key"))?;
         let team = self.store.team(known.team).await?;
         let team = self.team(who, team.uid, Role::Owner).await?;
-        let line = self.about(who, Action::RevokeKey, &team, key);
+        let line = self.about(who, Action::RevokeKey, &team, &known);
         let done = self.directory.change(Change::RevokeKey(key), line).await;
         done.map_err(|error| match error {
             StoreError::NotFound => Wrong::Conflict("The API key is revoked already".to_owned()),

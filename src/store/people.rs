@@ -326,6 +326,8 @@ pub struct Line {
     pub team: Option<TeamId>,
     /// To what: an id, a name or an e-mail address.
     pub subject: String,
+    /// How it was called then, where the subject is an id: it may be gone when somebody reads this.
+    pub name: Option<String>,
     /// From where.
     pub address: Option<IpAddr>,
 }

@@ -199,6 +199,7 @@ pub const TABLES: &[Table] = &[
             ("action", Text),
             ("team", Number),
             ("subject", Text),
+            ("subject_name", Text),
             ("address", Text),
         ],
         numbered: Some("number"),

@@ -15,6 +15,7 @@ use super::form::{Form, Guarded, refused};
 use super::pages::{owned, reader};
 use super::tasks::Many;
 use super::who::{SignedIn, unavailable};
+use crate::people::Subject;
 use crate::store::{Action, Endpoint, Role, Team, Token};
 use crate::task::{Status, Task, TaskId};
 use crate::wire::iso;
@@ -77,7 +78,7 @@ pub async fn one(
         _ => return Err(refused(StatusCode::NOT_FOUND, "There is no such act.")),
     };
     let shown = done.map_err(|not| refused(not.status, &format!("{}.", not.why)))?;
-    note(&ui, who, action, &id.to_string()).await;
+    note(&ui, who, action, id.to_string()).await;
     Ok(answer::see(&format!("/tasks/{shown}?done={act}&count=1")))
 }
 
@@ -125,7 +126,7 @@ pub async fn many_do(State(ui): State<Arc<Ui>>, guarded: Guarded) -> Result<Resp
     }
     let action = if act == "retry" { Action::RetryTask } else { Action::CancelTask };
     if done > 0 {
-        note(&ui, who, action, &super::words::plural(done as u64, "task", "tasks")).await;
+        note(&ui, who, action, super::words::plural(done as u64, "task", "tasks")).await;
     }
     let act = if act == "retry" { "retry" } else { "cancel" };
     Ok(answer::see(&format!("/tasks?done={act}&count={done}&left={left}")))
@@ -177,7 +178,7 @@ fn nonce(ui: &Ui) -> String {
 }
 
 /// Writes down what was done. It is done already, so that a failure is only logged.
-pub async fn note(ui: &Ui, who: &SignedIn, action: Action, subject: &str) {
+pub async fn note(ui: &Ui, who: &SignedIn, action: Action, subject: impl Into<Subject>) {
     if let Err(error) = ui.people.record(who.acting(), action, &who.team, subject).await {
         tracing::warn!(%error, "An act could not be written into the audit log");
     }

@@ -244,9 +244,10 @@ pub async fn audit(State(ui): Shared, who: SignedIn, uri: Uri) -> Result<Respons
     let before = uri.query().and_then(|query| query.strip_prefix("before=")).and_then(|text| text.parse().ok());
     let lines = ui.people.audit(who.acting(), who.team.uid, before, LINES).await;
     let lines = lines.map_err(|wrong| refused(enter::status(&wrong), &wrong.to_string()))?;
+    let keys = ui.people.keys(&who.team).await.map_err(|error| unavailable(&error))?;
     let full = lines.len() == LINES as usize;
     let next = lines.last().filter(|_| full).map(|(number, _)| *number);
-    Ok(shown(StatusCode::OK, audit::page(&lines, next, ui.views.clock.now(), &reader(&who, &uri))))
+    Ok(shown(StatusCode::OK, audit::page(&lines, &keys, next, ui.views.clock.now(), &reader(&who, &uri))))
 }
 
 /// `GET /settings`.

@@ -39,6 +39,7 @@ async fn change(store: &Shared, change: Change) -> Result<(), StoreError> {
         action: Action::Rename,
         team: None,
         subject: String::new(),
+        name: None,
         address: None,
     };
     store.change(change, line).await

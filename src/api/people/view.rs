@@ -192,6 +192,9 @@ pub struct LineView<'a> {
     action: &'static str,
     /// To what or whom.
     subject: &'a str,
+    /// How it was called then, where the subject is an id: a key's or secret's name, an endpoint's provider, whom an invitation was for.
+    #[schema(required)]
+    subject_name: Option<&'a str>,
     /// Where it came from.
     #[schema(required)]
     address: Option<String>,
@@ -218,6 +221,7 @@ impl<'a> LineView<'a> {
             actor: actor(&line.actor),
             action: line.action.name(),
             subject: &line.subject,
+            subject_name: line.name.as_deref(),
             address: line.address.map(|address| address.to_string()),
         }
     }

@@ -58,7 +58,7 @@ fn invitation(n: u8, team: TeamId, role: Role) -> Invitation {
 fn line(action: Action, team: Option<TeamId>, at: Timestamp) -> Line {
     let actor = Actor::Account { uid: uid(1), email: "a1@example.com".to_owned() };
     let address = Some("192.0.2.1".parse().unwrap());
-    Line { at, actor, action, team, subject: "a1@example.com".to_owned(), address }
+    Line { at, actor, action, team, subject: "a1@example.com".to_owned(), name: None, address }
 }
 
 async fn change(store: &impl Whole, change: Change) -> Result<(), StoreError> {
@@ -320,7 +320,10 @@ pub async fn the_audit_log_is_told_newest_first_in_pages(store: &impl Whole) {
     let told: Vec<Line> = actors
         .into_iter()
         .zip(0..)
-        .map(|(actor, n)| Line { actor, ..line(Action::ALL[n], Some(one), T.plus_millis(7)) })
+        .map(|(actor, n)| {
+            let name = (n % 2 == 1).then(|| format!("thing {n}"));
+            Line { actor, name, ..line(Action::ALL[n], Some(one), T.plus_millis(7)) }
+        })
         .collect();
     for line in &told {
         store.record(line.clone()).await.unwrap();

@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use crate::store::StoreError;
 
 /// One script per version; a script that has been released never changes.
-const MIGRATIONS: &[&str] = &[include_str!("schema_1.sql"), include_str!("schema_2.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("schema_1.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
 
 /// The version that this program writes.
 pub(super) fn version() -> usize {

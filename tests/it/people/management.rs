@@ -92,6 +92,11 @@ async fn a_key_is_made_works_is_listed_and_stops() {
     let refused = cast.service.send("GET", "/v1/tasks", &[("x-api-key", key)], None).await;
     refused.expect_error(401, "Invalid or revoked API key");
     cast.ask(&cast.owner, "POST", &revoke, None).await.expect_error(409, "The API key is revoked already");
+    let lines = cast.audit().await;
+    for (line, action) in lines.iter().zip(["key.revoked", "key.created"]) {
+        let what = (line["action"].as_str(), line["subject"].as_str(), line["subjectName"].as_str());
+        assert_eq!(what, (Some(action), Some(id), Some("ci")));
+    }
 }
 
 #[tokio::test]
@@ -318,16 +323,17 @@ async fn what_a_key_does_to_vault_and_endpoints_is_a_line_each() {
     let lines = cast.audit().await;
     let told: Vec<_> = lines[..lines.len() - before].iter().rev().collect();
     let expected = [
-        ("token.created", &token),
-        ("endpoint.created", &endpoint),
-        ("endpoint.rotated", &endpoint),
-        ("endpoint.secret_changed", &endpoint),
-        ("endpoint.deleted", &endpoint),
-        ("token.revoked", &token),
+        ("token.created", &token, "n"),
+        ("endpoint.created", &endpoint, "openai"),
+        ("endpoint.rotated", &endpoint, "openai"),
+        ("endpoint.secret_changed", &endpoint, "openai"),
+        ("endpoint.deleted", &endpoint, "openai"),
+        ("token.revoked", &token, "n"),
     ];
     assert_eq!(told.len(), expected.len());
-    for (line, (action, subject)) in told.into_iter().zip(expected) {
-        assert_eq!((&line["action"], &line["subject"]), (&json!(action), &json!(subject)));
+    for (line, (action, subject, name)) in told.into_iter().zip(expected) {
+        let what = (&line["action"], &line["subject"], &line["subjectName"]);
+        assert_eq!(what, (&json!(action), &json!(subject), &json!(name)));
         assert_eq!((&line["actor"]["kind"], &line["actor"]["name"]), (&json!("key"), &json!(&key[..10])));
         assert_eq!(line["address"], "127.0.0.1");
     }

@@ -11,11 +11,12 @@ use super::super::session::Session;
 use crate::store::{Action, Actor, AuditQuery, Line, Scope, StoreError};
 use crate::task::{TeamId, Timestamp};
 
-const LINE: &str = "SELECT number, at, actor, actor_id, actor_name, action, team, subject, address FROM audit";
+const LINE: &str =
+    "SELECT number, at, actor, actor_id, actor_name, action, team, subject, subject_name, address FROM audit";
 
 pub(super) async fn write(session: &Session, line: &Line) -> Result<(), StoreError> {
-    let sql = "INSERT INTO audit (at, actor, actor_id, actor_name, action, team, subject, address) \
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+    let sql = "INSERT INTO audit (at, actor, actor_id, actor_name, action, team, subject, subject_name, address) \
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
     let (kind, id, name): (i16, Option<Uuid>, &str) = match &line.actor {
         Actor::Account { uid, email } => (0, Some(*uid), email),
         Actor::Key { uid, prefix } => (1, Some(*uid), prefix),
@@ -25,6 +26,7 @@ pub(super) async fn write(session: &Session, line: &Line) -> Result<(), StoreErr
     let team = line.team.map(|team| team.0);
     let address = line.address.map(|address| address.to_string());
     let (action, subject) = (line.action.name(), without_nul(&line.subject));
+    let called = line.name.as_deref().map(without_nul);
     let columns: Columns<'_> = vec![
         (&line.at.0, Type::INT8),
         (&kind, Type::INT2),
@@ -33,6 +35,7 @@ pub(super) async fn write(session: &Session, line: &Line) -> Result<(), StoreErr
         (&action, Type::TEXT),
         (&team, Type::INT8),
         (&subject, Type::TEXT),
+        (&called, Type::TEXT),
         (&address, Type::TEXT),
     ];
     session.execute(sql, columns).await.map(drop)
@@ -83,7 +86,8 @@ fn read(row: &SqlRow) -> Result<(i64, Line), StoreError> {
         action: Action::named(action).ok_or_else(unknown)?,
         team: row.get::<_, Option<i64>>(6).map(TeamId),
         subject: row.get(7),
-        address: row.get::<_, Option<&str>>(8).and_then(|text| text.parse().ok()),
+        name: row.get(8),
+        address: row.get::<_, Option<&str>>(9).and_then(|text| text.parse().ok()),
     };
     Ok((row.get(0), line))
 }

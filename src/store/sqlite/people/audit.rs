@@ -8,11 +8,12 @@ use super::read::all;
 use crate::store::{Action, Actor, AuditQuery, Line, Scope, StoreError};
 use crate::task::{TeamId, Timestamp};
 
-const LINE: &str = "SELECT number, at, actor, actor_id, actor_name, action, team, subject, address FROM audit";
+const LINE: &str =
+    "SELECT number, at, actor, actor_id, actor_name, action, team, subject, subject_name, address FROM audit";
 
 pub(super) fn write(db: &Connection, line: &Line) -> Result<(), StoreError> {
-    let sql = "INSERT INTO audit (at, actor, actor_id, actor_name, action, team, subject, address) \
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    let sql = "INSERT INTO audit (at, actor, actor_id, actor_name, action, team, subject, subject_name, address) \
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
     let (kind, id, name) = match &line.actor {
         Actor::Account { uid, email } => (0, Some(*uid), email.as_str()),
         Actor::Key { uid, prefix } => (1, Some(*uid), prefix.as_str()),
@@ -22,7 +23,7 @@ pub(super) fn write(db: &Connection, line: &Line) -> Result<(), StoreError> {
     let team = line.team.map(|team| team.0);
     let address = line.address.map(|address| address.to_string());
     let mut insert = db.prepare_cached(sql).map_err(failed)?;
-    let values = params![line.at.0, kind, id, name, line.action.name(), team, line.subject, address];
+    let values = params![line.at.0, kind, id, name, line.action.name(), team, line.subject, line.name, address];
     insert.execute(values).map(drop).map_err(failed)
 }
 
@@ -57,13 +58,14 @@ fn read(row: &SqlRow<'_>) -> rusqlite::Result<(i64, Line)> {
     };
     let action: String = row.get(5)?;
     let unknown = || rusqlite::Error::InvalidColumnType(5, action.clone(), rusqlite::types::Type::Text);
-    let address: Option<String> = row.get(8)?;
+    let address: Option<String> = row.get(9)?;
     let line = Line {
         at: Timestamp(row.get(1)?),
         actor,
         action: Action::named(&action).ok_or_else(unknown)?,
         team: row.get::<_, Option<i64>>(6)?.map(TeamId),
         subject: row.get(7)?,
+        name: row.get(8)?,
         address: address.and_then(|text| text.parse().ok()),
     };
     Ok((row.get(0)?, line))
