@@ -104,5 +104,33 @@ fn is_private(route: Route) -> bool {
             | Route::Docs
             | Route::DocsStyle
             | Route::Other
+    ) && !is_for_people(route)
+}
+
+/// Whether people ask it who are signed in: it looks at their session itself.
+fn is_for_people(route: Route) -> bool {
+    matches!(
+        route,
+        Route::SignIn
+            | Route::SignInRenew
+            | Route::SignOut
+            | Route::Me
+            | Route::MeName
+            | Route::MePassword
+            | Route::Sessions
+            | Route::SessionRevoke
+            | Route::Teams
+            | Route::Team
+            | Route::TeamKeys
+            | Route::KeyRevoke
+            | Route::TeamSecret
+            | Route::TeamSecretRotate
+            | Route::TeamAudit
+            | Route::TeamMembers
+            | Route::MemberRole
+            | Route::MemberRemove
+            | Route::TeamInvitations
+            | Route::InvitationRevoke
+            | Route::InvitationAccept
     )
 }

@@ -226,6 +226,7 @@ impl IntoResponse for crate::net::body::BodyError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::metrics::{Label, Route};
 
     /// A path whose parameters have no names.
     fn plain(path: &str) -> String {
@@ -240,6 +241,14 @@ mod tests {
         let own = shown.split("paths: ").nth(1).unwrap_or_default();
         let paths = own.split("RouteId(").filter_map(|part| part.split_once("): \"/")?.1.split_once('"'));
         paths.map(|(path, _)| plain(&format!("/{path}"))).collect()
+    }
+
+    #[test]
+    fn every_route_that_is_served_is_counted_by_its_name() {
+        for path in served() {
+            let label = Route::of_path(&path);
+            assert_eq!(plain(label.text()), path, "{label:?}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //!
 //! [`Browse`] is a trait beside [`Store`](super::Store), so that what serves callers cannot ask what only pages ask.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
@@ -81,6 +82,27 @@ impl Search {
         });
         provider_fits && text_fits
     }
+}
+
+/// A page of the tasks of several teams that fit, newest first, with the promises of [`Browse::search`]. Each team is walked
+/// along its own keys, with its share of the steps.
+pub async fn search_teams(browse: &dyn Browse, teams: &[TeamId], search: Search) -> Result<Found, StoreError> {
+    let steps = (search.steps / teams.len().max(1)).max(1);
+    let mut all = Found { tasks: Vec::new(), next: None, looked_at: 0 };
+    for team in teams {
+        let found = browse.search(Search { team: *team, steps, ..search.clone() }).await?;
+        all.tasks.extend(found.tasks);
+        all.next = all.next.max(found.next);
+        all.looked_at += found.looked_at;
+    }
+    // Beyond the place where the first of the walks ended, not every team is known.
+    all.tasks.retain(|summary| all.next.is_none_or(|next| summary.task.id >= next));
+    all.tasks.sort_unstable_by_key(|summary| Reverse(summary.task.id));
+    if all.tasks.len() > search.limit {
+        all.tasks.truncate(search.limit);
+        all.next = all.tasks.last().map(|summary| summary.task.id);
+    }
+    Ok(all)
 }
 
 /// A task as a list shows it: without its bodies.

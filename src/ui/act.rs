@@ -12,12 +12,12 @@ use super::Ui;
 use super::answer::{self, html as shown};
 use super::filters::Filters;
 use super::form::{Form, Guarded, refused};
-use super::pages::{owned, reader};
+use super::pages::{Owned, find, owned, reader};
 use super::tasks::Many;
-use super::who::{SignedIn, unavailable};
+use super::who::{SignedIn, insist};
 use crate::people::Subject;
 use crate::store::{Action, Endpoint, Role, Team, Token};
-use crate::task::{Status, Task, TaskId};
+use crate::task::{Status, Task, TaskId, TeamId};
 use crate::wire::iso;
 
 /// So many tasks are taken by one act.
@@ -68,41 +68,42 @@ pub async fn one(
     guarded: Guarded,
 ) -> Result<Response, Response> {
     let who = &guarded.who;
-    who.needs(Role::Member)?;
-    let id = owned(&ui, who, &id).await?.task.id;
+    let Owned { record, team, role } = owned(&ui, who, &id).await?;
+    insist(Role::Member, &team, role)?;
+    let id = record.task.id;
     let acts = &ui.views.acts;
     let (action, done) = match act.as_str() {
-        "cancel" => (Action::CancelTask, acts.cancel(&who.team, id).await.map(|()| id)),
-        "resend" => (Action::ResendWebhook, acts.resend(&who.team, id).await.map(|()| id)),
-        "retry" => (Action::RetryTask, acts.retry(&who.team, id, &nonce(&ui)).await),
+        "cancel" => (Action::CancelTask, acts.cancel(&team, id).await.map(|()| id)),
+        "resend" => (Action::ResendWebhook, acts.resend(&team, id).await.map(|()| id)),
+        "retry" => (Action::RetryTask, acts.retry(&team, id, &nonce(&ui)).await),
         _ => return Err(refused(StatusCode::NOT_FOUND, "There is no such act.")),
     };
     let shown = done.map_err(|not| refused(not.status, &format!("{}.", not.why)))?;
-    note(&ui, who, action, id.to_string()).await;
+    note(&ui, who, &team, action, id.to_string()).await;
     Ok(answer::see(&format!("/tasks/{shown}?done={act}&count=1")))
 }
 
 /// `POST /tasks/many`: which tasks are meant, and how many they are.
 pub async fn many(State(ui): State<Arc<Ui>>, uri: Uri, guarded: Guarded) -> Result<Response, Response> {
     let who = &guarded.who;
-    who.needs(Role::Member)?;
     let asked = guarded.form.get("act");
     let act = asked.trim_end_matches("-all");
-    let mut filters = asked.ends_with("-all").then(|| meant(&guarded.form));
-    if let Some(filters) = filters.as_mut().filter(|filters| filters.until.is_empty()) {
-        // What is created from now on was not seen, and is not meant.
-        filters.until = iso(ui.views.clock.now());
-    }
-    let ids: Vec<String> = guarded.form.all("id").take(MANY_MAX).map(str::to_owned).collect();
-    let (tasks, more) = choose(&ui, who, filters.as_ref(), &ids).await?;
-    let able: Vec<&Task> = tasks.iter().filter(|task| can(act, task)).collect();
+    let (ids, seen) = if asked.ends_with("-all") {
+        (Vec::new(), iso(ui.views.clock.now()))
+    } else {
+        (picked(&guarded.form), String::new())
+    };
+    let filters = listed(&guarded.form);
+    let chosen = choose(&ui, who, &filters, &seen, &ids).await?;
+    let able: Vec<&Task> = chosen.tasks.iter().map(|(_, task)| task).filter(|task| can(act, task)).collect();
     let page = Many {
         act,
         able: by_status(&able),
-        unable: tasks.len() - able.len(),
-        ids: if filters.is_some() { &[] } else { &ids },
-        filters: filters.as_ref(),
-        more,
+        unable: chosen.tasks.len() - able.len(),
+        ids: &ids,
+        filters: &filters,
+        seen: &seen,
+        more: chosen.more,
         nonce: &nonce(&ui),
     };
     Ok(shown(StatusCode::OK, page.draw(&reader(who, &uri))))
@@ -110,52 +111,75 @@ pub async fn many(State(ui): State<Arc<Ui>>, uri: Uri, guarded: Guarded) -> Resu
 
 /// `POST /tasks/many/do`.
 pub async fn many_do(State(ui): State<Arc<Ui>>, guarded: Guarded) -> Result<Response, Response> {
-    let who = &guarded.who;
-    who.needs(Role::Member)?;
-    let act = guarded.form.get("act");
-    let ids: Vec<String> = guarded.form.all("id").take(MANY_MAX).map(str::to_owned).collect();
-    let filters = ids.is_empty().then(|| meant(&guarded.form));
-    let (tasks, _) = choose(&ui, who, filters.as_ref(), &ids).await?;
-    let (mut done, mut left) = (0_usize, 0_usize);
-    for task in tasks.iter().filter(|task| can(act, task)) {
+    let (who, form) = (&guarded.who, &guarded.form);
+    let act = form.get("act");
+    let filters = listed(form);
+    let chosen = choose(&ui, who, &filters, form.get("seen"), &picked(form)).await?;
+    let (mut done, mut left) = (Vec::new(), 0_usize);
+    for (team, task) in chosen.tasks.iter().filter(|(_, task)| can(act, task)) {
         let outcome = match act {
-            "retry" => ui.views.acts.retry(&who.team, task.id, guarded.form.get("nonce")).await.map(drop),
-            _ => ui.views.acts.cancel(&who.team, task.id).await,
+            "retry" => ui.views.acts.retry(team, task.id, form.get("nonce")).await.map(drop),
+            _ => ui.views.acts.cancel(team, task.id).await,
         };
-        if outcome.is_ok() { done += 1 } else { left += 1 }
+        if outcome.is_ok() { done.push(team.id) } else { left += 1 }
     }
-    let action = if act == "retry" { Action::RetryTask } else { Action::CancelTask };
-    if done > 0 {
-        note(&ui, who, action, super::words::plural(done as u64, "task", "tasks")).await;
+    let (act, action) = if act == "retry" { ("retry", Action::RetryTask) } else { ("cancel", Action::CancelTask) };
+    for (team, _) in &who.teams {
+        let count = done.iter().filter(|id| **id == team.id).count();
+        if count > 0 {
+            note(&ui, who, team, action, super::words::plural(count as u64, "task", "tasks")).await;
+        }
     }
-    let act = if act == "retry" { "retry" } else { "cancel" };
-    Ok(answer::see(&format!("/tasks?done={act}&count={done}&left={left}")))
+    let list = filters.address();
+    let joint = if list.contains('?') { '&' } else { '?' };
+    Ok(answer::see(&format!("{list}{joint}done={act}&count={}&left={left}", done.len())))
 }
 
-/// The filters of the list that the form stood in. What was created since is not meant.
-fn meant(form: &Form) -> Filters {
+/// The filters of the list that the form stood in.
+fn listed(form: &Form) -> Filters {
     Filters::read(form.pairs().filter_map(|(name, value)| Some((name.strip_prefix("f-")?, value))))
 }
 
-/// The tasks that are meant, and whether there may be more of them.
-async fn choose(
+/// The tasks that were picked.
+fn picked(form: &Form) -> Vec<String> {
+    form.all("id").take(MANY_MAX).map(str::to_owned).collect()
+}
+
+/// Tasks that are meant, each with its team.
+struct Chosen<'a> {
+    tasks: Vec<(&'a Team, Task)>,
+    /// Whether there may be more of them.
+    more: bool,
+}
+
+/// The tasks that are meant, of teams where this person may act: those that were picked, or else all that fitted the list when
+/// it was `seen`. What was created since then is not meant.
+async fn choose<'a>(
     ui: &Ui,
-    who: &SignedIn,
-    filters: Option<&Filters>,
+    who: &'a SignedIn,
+    filters: &Filters,
+    seen: &str,
     ids: &[String],
-) -> Result<(Vec<Task>, bool), Response> {
-    if let Some(filters) = filters {
-        let search = filters.search(who.team.id, MANY_MAX, STEPS);
-        let search = search.map_err(|wrong| refused(StatusCode::BAD_REQUEST, &wrong))?;
-        let found = ui.views.browse.search(search).await.map_err(|error| unavailable(&error))?;
-        return Ok((found.tasks.into_iter().map(|summary| summary.task).collect(), found.next.is_some()));
+) -> Result<Chosen<'a>, Response> {
+    let listed = filters.teams(who.team.id, &who.teams);
+    let own: Vec<&(Team, Role)> = listed.iter().copied().filter(|(_, role)| *role >= Role::Member).collect();
+    if let (Some((team, role)), true) = (listed.first(), own.is_empty()) {
+        insist(Role::Member, team, *role)?;
     }
-    let mut tasks = Vec::new();
+    let team_of = |id: TeamId| own.iter().find(|(team, _)| team.id == id).map(|(team, _)| team);
+    let (mut tasks, mut more) = (Vec::new(), false);
+    if ids.is_empty() && !seen.is_empty() {
+        let found = find(ui, &filters.seen_at(seen), &own, MANY_MAX, STEPS).await?;
+        let found = found.map_err(|wrong| refused(StatusCode::BAD_REQUEST, &wrong))?;
+        more = found.next.is_some();
+        tasks.extend(found.tasks.into_iter().filter_map(|one| Some((team_of(one.task.team)?, one.task))));
+    }
     for id in ids.iter().filter_map(|id| TaskId::parse(id)) {
-        // One that is gone, or another team's, is nobody's to pick.
-        tasks.extend(ui.store.state(id).await.ok().filter(|task| task.team == who.team.id));
+        // One that is gone, or of a team where they may not, is not theirs to pick.
+        let task = ui.store.state(id).await.ok();
+        tasks.extend(task.and_then(|task| Some((team_of(task.team)?, task))));
     }
-    Ok((tasks, false))
+    Ok(Chosen { tasks, more })
 }
 
 fn can(act: &str, task: &Task) -> bool {
@@ -178,8 +202,8 @@ fn nonce(ui: &Ui) -> String {
 }
 
 /// Writes down what was done. It is done already, so that a failure is only logged.
-pub async fn note(ui: &Ui, who: &SignedIn, action: Action, subject: impl Into<Subject>) {
-    if let Err(error) = ui.people.record(who.acting(), action, &who.team, subject).await {
+pub async fn note(ui: &Ui, who: &SignedIn, team: &Team, action: Action, subject: impl Into<Subject>) {
+    if let Err(error) = ui.people.record(who.acting(), action, team, subject).await {
         tracing::warn!(%error, "An act could not be written into the audit log");
     }
 }

@@ -48,7 +48,7 @@ fn who(actor: &Actor, keys: &[ApiKey]) -> Markup {
         @match actor {
             Actor::Account { email, .. } => (email),
             Actor::Key { uid, prefix } => {
-                @match keys.iter().find(|key| key.uid == *uid) { Some(key) => { "key " (key.name) " " }, None => "key " }
+                @match keys.iter().find(|key| key.uid == *uid) { Some(key) => { "key “" (key.name) "” " }, None => "key " }
                 code.small { (prefix) "…" }
             },
             Actor::Operator => "operator",

@@ -95,7 +95,7 @@ async fn perform(ui: &Ui, who: &SignedIn, act: &str, form: &Form) -> Result<Mark
         }
         _ => return Err(missing("There is no such act")),
     };
-    note(ui, who, action, &endpoint).await;
+    note(ui, who, team, action, &endpoint).await;
     Ok(news)
 }
 

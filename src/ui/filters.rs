@@ -3,13 +3,15 @@
 use sha2::{Digest, Sha256};
 
 use crate::providers::{self, Template};
-use crate::store::HostId;
 use crate::store::browse::Search;
+use crate::store::{HostId, Role, Team};
 use crate::task::{DeliveryStatus, Status, TaskId, TeamId, Timestamp};
 
 /// The filters as they were asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filters {
+    /// Whose: the id of one of the reader's teams, [`ALL_TEAMS`], or nothing for the team that is looked at.
+    pub team: String,
     /// A status's name, or nothing.
     pub status: String,
     /// A provider template's id.
@@ -29,7 +31,10 @@ pub struct Filters {
 }
 
 /// The fields, in the order in which they are written.
-const FIELDS: [&str; 8] = ["status", "provider", "host", "webhook", "text", "from", "until", "before"];
+const FIELDS: [&str; 9] = ["team", "status", "provider", "host", "webhook", "text", "from", "until", "before"];
+
+/// What stands for all of the reader's teams.
+pub const ALL_TEAMS: &str = "all";
 
 /// How long a filter may be.
 const FILTER_MAX: usize = 500;
@@ -55,6 +60,7 @@ impl Filters {
 
     fn field(&mut self, name: &str) -> Option<&mut String> {
         Some(match name {
+            "team" => &mut self.team,
             "status" => &mut self.status,
             "provider" => &mut self.provider,
             "host" => &mut self.host,
@@ -90,9 +96,32 @@ impl Filters {
         Self { before: task.map(|id| id.to_string()).unwrap_or_default(), ..self.clone() }
     }
 
-    /// Whether anything narrows the list.
+    /// The same teams, and nothing else.
+    #[must_use]
+    pub fn whole(&self) -> Self {
+        Self { team: self.team.clone(), ..Self::default() }
+    }
+
+    /// The same, without what was created after that moment.
+    #[must_use]
+    pub fn seen_at(&self, moment: &str) -> Self {
+        let until = if self.until.is_empty() { moment } else { &self.until };
+        Self { until: until.to_owned(), ..self.clone() }
+    }
+
+    /// Whether anything but teams narrows the list.
     pub fn is_narrow(&self) -> bool {
-        self.before(None) != Self::default()
+        self.before(None) != self.whole()
+    }
+
+    /// Whose tasks are meant, of all teams of somebody who looks at `here`; none if it is no team of theirs.
+    pub fn teams<'a>(&self, here: TeamId, all: &'a [(Team, Role)]) -> Vec<&'a (Team, Role)> {
+        let is_meant = |team: &Team| match &*self.team {
+            "" => team.id == here,
+            ALL_TEAMS => true,
+            uid => team.uid.to_string() == uid,
+        };
+        all.iter().filter(|(team, _)| is_meant(team)).collect()
     }
 
     /// The whole id that was asked for, if it is one.
@@ -100,7 +129,7 @@ impl Filters {
         TaskId::parse(&self.text.to_ascii_lowercase())
     }
 
-    /// What the store is asked; or which filter makes no sense.
+    /// What the store is asked of a team; or which filter makes no sense.
     pub fn search(&self, team: TeamId, limit: usize, steps: usize) -> Result<Search, String> {
         let mut search = Search::all(team, limit, steps);
         let set = |text: &str| (!text.is_empty()).then(|| text.to_owned());
@@ -174,6 +203,25 @@ mod tests {
         assert_eq!(Filters::of_query(address.split_once('?').unwrap().1), filters);
         assert_eq!(Filters::default().address(), "/tasks");
         assert!(!Filters { before: "x".to_owned(), ..Filters::default() }.is_narrow());
+    }
+
+    #[test]
+    fn teams_are_the_readers_own() {
+        let team = |id: i64| {
+            let (uid, created_at) = (uuid::Uuid::from_u128(id.unsigned_abs().into()), Timestamp(0));
+            let (name, secret) = (id.to_string(), Vec::new());
+            Team { id: TeamId(id), uid, name, created_at, rate_limit: None, secret, old_secret: None }
+        };
+        let all = [(team(1), Role::Owner), (team(2), Role::Reader)];
+        let meant = |asked: &str| -> Vec<i64> {
+            let filters = Filters { team: asked.to_owned(), ..Filters::default() };
+            filters.teams(TeamId(2), &all).into_iter().map(|(team, _)| team.id.0).collect()
+        };
+        assert_eq!(meant(""), [2]);
+        assert_eq!(meant(ALL_TEAMS), [1, 2]);
+        assert_eq!(meant(&all[0].0.uid.to_string()), [1]);
+        assert_eq!(meant(&team(3).uid.to_string()), [0; 0]);
+        assert!(!Filters::of_query("team=all&before=x").is_narrow());
     }
 
     #[test]

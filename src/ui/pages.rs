@@ -7,20 +7,19 @@ use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, StatusCode, Uri, header};
-use maud::html;
 
 use super::answer::{self, html as shown};
 use super::filters::Filters;
 use super::form::{Guarded, refused};
-use super::frame::{self, Reader, Theme};
+use super::frame::{Reader, Theme};
 use super::overview::Overview;
 use super::task::TaskPage;
 use super::tasks::{TasksPage, first_command};
 use super::who::{Person, SignedIn, unavailable};
-use super::{Ui, audit, enter, filters, plain, providers, settings};
-use crate::store::browse::Search;
-use crate::store::{EventRecord, Role, StoreError, TaskRecord, Team};
-use crate::task::{Entry, Status, TaskId};
+use super::{Ui, audit, enter, filters, providers, settings};
+use crate::store::browse::{Found, Search, search_teams};
+use crate::store::{Counts, EventRecord, Role, StoreError, TaskRecord, Team};
+use crate::task::{Entry, Status, TaskId, TeamId};
 
 /// So many tasks are on a page of the list.
 const PAGE: usize = 50;
@@ -97,11 +96,15 @@ pub async fn tasks(State(ui): Shared, who: SignedIn, uri: Uri) -> Result<Respons
     {
         return Ok(answer::see(&format!("/tasks/{id}")));
     }
-    let counts = ui.views.browse.depth(who.team.id).await.map_err(|error| unavailable(&error))?;
-    let found = match filters.search(who.team.id, PAGE, STEPS) {
-        Ok(search) => Ok(ui.views.browse.search(search).await.map_err(|error| unavailable(&error))?),
-        Err(wrong) => Err(wrong),
-    };
+    let teams = filters.teams(who.team.id, &who.teams);
+    let found = find(&ui, &filters, &teams, PAGE, STEPS).await?;
+    let mut counts = Counts::new();
+    for (team, _) in &teams {
+        let depth = ui.views.browse.depth(team.id).await.map_err(|error| unavailable(&error))?;
+        for (status, count) in depth {
+            *counts.entry(status).or_default() += count;
+        }
+    }
     let status = if found.is_ok() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
     let said = done(&uri);
     let page = TasksPage {
@@ -110,11 +113,31 @@ pub async fn tasks(State(ui): Shared, who: SignedIn, uri: Uri) -> Result<Respons
         counts: &counts,
         now: ui.views.clock.now(),
         reader: &reader(&who, &uri),
-        may_act: who.role >= Role::Member,
+        teams: &teams,
         done: said.as_deref(),
         first: &first_command(&ui.base_url),
     };
     Ok(shown(status, page.draw()))
+}
+
+/// A page of these teams' tasks that fit, or what is wrong with the filters.
+pub async fn find(
+    ui: &Ui,
+    filters: &Filters,
+    teams: &[&(Team, Role)],
+    limit: usize,
+    steps: usize,
+) -> Result<Result<Found, String>, Response> {
+    let ids: Vec<TeamId> = teams.iter().map(|(team, _)| team.id).collect();
+    let Some(first) = ids.first() else {
+        return Ok(Err("You are in no such team.".to_owned()));
+    };
+    let search = match filters.search(*first, limit, steps) {
+        Ok(search) => search,
+        Err(wrong) => return Ok(Err(wrong)),
+    };
+    let found = search_teams(&*ui.views.browse, &ids, search).await;
+    found.map(Ok).map_err(|error| unavailable(&error))
 }
 
 /// What an act left to say, in the address that it led to. Only numbers and words of ours come back.
@@ -137,37 +160,32 @@ fn done(uri: &Uri) -> Option<String> {
     Some(format!("{tasks} {what}.{left}"))
 }
 
-/// Says that a task is of another of the reader's teams, and leads there.
-fn elsewhere(who: &SignedIn, team: &Team) -> Response {
-    let text = html! {
-        p { "This task is of the team " b { (team.name) } "; you look at " b { (who.team.name) } "." }
-        form method="post" action="/team/switch" {
-            (frame::csrf(&who.csrf))
-            input type="hidden" name="team" value=(team.uid);
-            button type="submit" { "Show " (team.name) }
-        }
-    };
-    plain::answer(StatusCode::NOT_FOUND, plain::alone("Another team's task", text))
+/// A task of one of the reader's teams, with the team and what they may do there.
+pub struct Owned {
+    /// The task.
+    pub record: TaskRecord,
+    /// Whose it is.
+    pub team: Team,
+    /// The reader's role there.
+    pub role: Role,
 }
 
-/// A task of the reader's team.
-pub async fn owned(ui: &Ui, who: &SignedIn, id: &str) -> Result<TaskRecord, Response> {
-    let missing = || refused(StatusCode::NOT_FOUND, "There is no such task in this team.");
+/// The task of this id, if it is of one of the reader's teams.
+pub async fn owned(ui: &Ui, who: &SignedIn, id: &str) -> Result<Owned, Response> {
+    let missing = || refused(StatusCode::NOT_FOUND, "There is no such task in your teams.");
     let id = TaskId::parse(id).ok_or_else(missing)?;
-    match ui.store.read(id).await {
-        Ok(record) if record.task.team == who.team.id => Ok(record),
-        Ok(record) => match who.teams.iter().find(|(team, _)| team.id == record.task.team) {
-            Some((team, _)) => Err(elsewhere(who, team)),
-            None => Err(missing()),
-        },
-        Err(StoreError::NotFound) => Err(missing()),
-        Err(error) => Err(unavailable(&error)),
-    }
+    let record = ui.store.read(id).await.map_err(|error| match error {
+        StoreError::NotFound => missing(),
+        error => unavailable(&error),
+    })?;
+    let own = who.teams.iter().find(|(team, _)| team.id == record.task.team);
+    let (team, role) = own.cloned().ok_or_else(missing)?;
+    Ok(Owned { record, team, role })
 }
 
 /// `GET /tasks/{id}`.
 pub async fn task(State(ui): Shared, who: SignedIn, Path(id): Path<String>, uri: Uri) -> Result<Response, Response> {
-    let record = owned(&ui, &who, &id).await?;
+    let Owned { record, team, role } = owned(&ui, &who, &id).await?;
     let events = history(&ui, &record).await?;
     let said = done(&uri);
     let page = TaskPage {
@@ -175,7 +193,8 @@ pub async fn task(State(ui): Shared, who: SignedIn, Path(id): Path<String>, uri:
         events: &events,
         now: ui.views.clock.now(),
         reader: &reader(&who, &uri),
-        may_act: who.role >= Role::Member,
+        elsewhere: (team.id != who.team.id).then_some(&team.name),
+        may_act: role >= Role::Member,
         done: said.as_deref(),
     };
     Ok(shown(StatusCode::OK, page.draw()))
@@ -191,7 +210,7 @@ pub async fn download(
     who: SignedIn,
     Path((id, part)): Path<(String, String)>,
 ) -> Result<Response, Response> {
-    let record = owned(&ui, &who, &id).await?;
+    let Owned { record, .. } = owned(&ui, &who, &id).await?;
     let missing = || refused(StatusCode::NOT_FOUND, "The task has no such body.");
     let bytes = match part.as_str() {
         "result" => record.result.map(|payload| payload.body),
@@ -224,7 +243,7 @@ fn attachment(name: &str, bytes: bytes::Bytes) -> Response {
 pub async fn live(State(ui): Shared, who: SignedIn, RawQuery(query): RawQuery) -> Result<Response, Response> {
     let query = query.unwrap_or_default();
     let waiter = match query.strip_prefix("task=") {
-        Some(id) => Some(ui.views.waiters.register(owned(&ui, &who, id).await?.task.id)),
+        Some(id) => Some(ui.views.waiters.register(owned(&ui, &who, id).await?.record.task.id)),
         None => None,
     };
     let full = || refused(StatusCode::SERVICE_UNAVAILABLE, "Too many pages are open; reload this one for news.");

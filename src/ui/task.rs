@@ -18,6 +18,8 @@ pub struct TaskPage<'a> {
     pub now: Timestamp,
     /// Who looks.
     pub reader: &'a Reader,
+    /// The name of the task's team, where the reader looks at another.
+    pub elsewhere: Option<&'a String>,
     /// Whether they may act.
     pub may_act: bool,
     /// What was just done.
@@ -30,7 +32,11 @@ impl TaskPage<'_> {
         let id = self.record.task.id.to_string();
         let content = html! {
             div data-live-url={"/live?task=" (id)} {}
-            p.crumbs { a href="/tasks" { "Tasks" } " / " span.mono { (id) } }
+            p.crumbs {
+                a href="/tasks" { "Tasks" } " / "
+                @if let Some(team) = self.elsewhere { "Team " (team) " / " }
+                span.mono { (id) }
+            }
             (self.head(&id))
             @if let Some(done) = self.done { div.notice.ok role="status" { p { (done) } } }
             div.stack data-live id="task" {

@@ -2,12 +2,12 @@
 
 use maud::{Markup, html};
 
-use super::filters::{Filters, templates};
+use super::filters::{ALL_TEAMS, Filters, templates};
 use super::frame::{self, Reader, Section};
 use super::task::host_and_path;
 use super::{status, words};
-use crate::store::Counts;
 use crate::store::browse::{Found, Summary};
+use crate::store::{Counts, Role, Team};
 use crate::task::{Status, Timestamp};
 
 /// What the page is made of.
@@ -22,8 +22,8 @@ pub struct TasksPage<'a> {
     pub now: Timestamp,
     /// Who looks.
     pub reader: &'a Reader,
-    /// Whether they may act.
-    pub may_act: bool,
+    /// Whose tasks are shown, and what they may do there.
+    pub teams: &'a [&'a (Team, Role)],
     /// What was just done.
     pub done: Option<&'a str>,
     /// The first task as a command, for who has none.
@@ -36,15 +36,33 @@ impl TasksPage<'_> {
         let total: u64 = self.counts.values().sum();
         let content = html! {
             @if self.filters.before.is_empty() { div data-live-url="/live" {} }
-            div.head { div { h1 { "Tasks" } p { "Team " (self.reader.team.1) } } div.actions { (frame::live_sign()) } }
+            div.head { div { h1 { "Tasks" } p { (self.whose()) } } div.actions { (frame::live_sign()) } }
             @if let Some(done) = self.done { div.notice.ok role="status" { p { (done) } } }
-            @if total == 0 && !self.filters.is_narrow() {
-                section.panel { (first_task(self.first)) }
+            @if total == 0 && !self.filters.is_narrow() && self.found.is_ok() {
+                section.panel { @if self.reader.teams.len() > 1 { (self.form()) } (first_task(self.first)) }
             } @else {
                 div.stack { (self.statuses(total)) section.panel aria-label="Tasks" { (self.form()) (self.list()) } }
             }
         };
         frame::page("Tasks", Section::Tasks, self.reader, content)
+    }
+
+    fn whose(&self) -> String {
+        match self.teams {
+            [] => "No team of yours".to_owned(),
+            [(team, _)] => format!("Team {}", team.name),
+            _ => "All your teams".to_owned(),
+        }
+    }
+
+    /// The task's team, and what they may do there.
+    fn team_of(&self, summary: &Summary) -> Option<&(Team, Role)> {
+        self.teams.iter().copied().find(|(team, _)| team.id == summary.task.team)
+    }
+
+    /// Whether they may act on any of the tasks.
+    fn may_act(&self) -> bool {
+        self.teams.iter().any(|(_, role)| *role >= Role::Member)
     }
 
     fn statuses(&self, total: u64) -> Markup {
@@ -69,6 +87,7 @@ impl TasksPage<'_> {
             form.filters method="get" action="/tasks" role="search" aria-label="Narrow the list" {
                 @if !filters.status.is_empty() { input type="hidden" name="status" value=(filters.status); }
                 div.field.wide-field { label for="text" { "Text in id or URL" } input id="text" name="text" type="search" value=(filters.text); }
+                (self.team_field())
                 div.field {
                     label for="provider" { "Provider" }
                     select id="provider" name="provider" {
@@ -86,7 +105,31 @@ impl TasksPage<'_> {
                 }
                 div.field { label for="from" { "Created from (UTC)" } input id="from" name="from" type="datetime-local" value=(filters.from); }
                 div.field { label for="until" { "Until (UTC)" } input id="until" name="until" type="datetime-local" value=(filters.until); }
-                div.inline { button type="submit" { "Narrow" } @if filters.is_narrow() { a href="/tasks" { "Show all" } } }
+                div.inline { button type="submit" { "Narrow" } @if filters.is_narrow() { a href=(filters.whole().address()) { "Show all" } } }
+            }
+        }
+    }
+
+    /// What goes along with an act: it is about these teams, whatever team is looked at when it is done.
+    fn kept(&self) -> Filters {
+        let asked = &self.filters.team;
+        let team = if asked.is_empty() { &self.reader.team.0 } else { asked };
+        Filters { team: team.clone(), ..self.filters.before(None) }
+    }
+
+    fn team_field(&self) -> Markup {
+        let (here, asked) = (&self.reader.team.0, &self.filters.team);
+        html! {
+            @if self.reader.teams.len() > 1 {
+                div.field {
+                    label for="team" { "Team" }
+                    select id="team" name="team" {
+                        @for (id, name) in &self.reader.teams {
+                            option value=(if id == here { "" } else { id }) selected[id == asked || id == here && asked.is_empty()] { (name) }
+                        }
+                        option value=(ALL_TEAMS) selected[asked == ALL_TEAMS] { "All your teams" }
+                    }
+                }
             }
         }
     }
@@ -98,9 +141,9 @@ impl TasksPage<'_> {
             Ok(found) => html! {
                 form method="post" action="/tasks/many" data-picks {
                     (frame::csrf(&self.reader.csrf))
-                    @for (name, value) in self.filters.before(None).pairs() { input type="hidden" name={"f-" (name)} value=(value); }
+                    @for (name, value) in self.kept().pairs() { input type="hidden" name={"f-" (name)} value=(value); }
                     div data-live id="rows" { div.scroll { (self.table(&found.tasks)) } }
-                    @if self.may_act { (self.bulk()) }
+                    @if self.may_act() { (self.bulk()) }
                 }
                 (self.foot(found))
             },
@@ -111,8 +154,8 @@ impl TasksPage<'_> {
         html! {
             table.cards {
                 thead { tr {
-                    @if self.may_act { th.tick { span.sr { "Pick" } } }
-                    th { "Status" } th { "Task" } th { "Provider" } th.num { "Attempts" } th { "Webhook" } th { "Created" } th.num { "Took" }
+                    @if self.may_act() { th.tick { span.sr { "Pick" } } }
+                    th { "Status" } th { "Task" } @if self.teams.len() > 1 { th { "Team" } } th { "Provider" } th.num { "Attempts" } th { "Webhook" } th { "Created" } th.num { "Took" }
                 } }
                 tbody { @for summary in tasks { (self.row(summary)) } }
             }
@@ -122,16 +165,19 @@ impl TasksPage<'_> {
     fn row(&self, summary: &Summary) -> Markup {
         let task = &summary.task;
         let id = task.id.to_string();
+        let team = self.team_of(summary);
+        let may_pick = team.is_some_and(|(_, role)| *role >= Role::Member);
         let took = task.completed_at().map(|at| words::duration(at.millis_since(task.created_at)));
         html! {
             tr {
-                @if self.may_act { td.tick { input type="checkbox" name="id" value=(id) aria-label={"Pick task " (id)}; } }
+                @if self.may_act() { td.tick { @if may_pick { input type="checkbox" name="id" value=(id) aria-label={"Pick task " (id)}; } } }
                 td { (status::badge(task.status())) }
                 td.line.clip-cell {
                     a.mono href={"/tasks/" (id)} title=(id) { (id[..8]) "…" (id[30..]) }
                     " " span.break { b.small { (summary.method.name()) } " " (host_and_path(&summary.target_url)) }
                     @if let Some(error) = &task.error { div.small.t-bad.break { (error) } }
                 }
+                @if let (true, Some((team, _))) = (self.teams.len() > 1, team) { td.break data-label="Team" { (team.name) } }
                 td data-label="Provider" { @match &summary.provider { Some(provider) => (provider), None => span.muted { "–" } } }
                 td.num data-label="Attempts" { (task.attempt) }
                 td data-label="Webhook" { (status::webhook(summary.delivery)) }
@@ -218,8 +264,10 @@ pub struct Many<'a> {
     pub unable: usize,
     /// Their ids, where they were picked.
     pub ids: &'a [String],
-    /// What they fit, where all were meant.
-    pub filters: Option<&'a Filters>,
+    /// What the list was narrowed to.
+    pub filters: &'a Filters,
+    /// When it was looked at, where all that fitted are meant.
+    pub seen: &'a str,
     /// Whether there are more than one act takes.
     pub more: bool,
     /// Makes a second click harmless.
@@ -233,7 +281,7 @@ impl Many<'_> {
         let verb = if self.act == "retry" { "Retry" } else { "Cancel" };
         let title = format!("{verb} {}?", words::plural(count as u64, "task", "tasks"));
         let content = html! {
-            p.crumbs { a href="/tasks" { "Tasks" } " / " (verb) }
+            p.crumbs { a href=(self.filters.address()) { "Tasks" } " / " (verb) }
             (frame::head(&title, html! {}, html! {}))
             section.panel { div.body.stack {
                 ul { @for (status, count) in &self.able { li { (words::count(*count as u64)) " " (status::badge(*status)) } } }
@@ -245,9 +293,10 @@ impl Many<'_> {
                     input type="hidden" name="act" value=(self.act);
                     input type="hidden" name="nonce" value=(self.nonce);
                     @for id in self.ids { input type="hidden" name="id" value=(id); }
-                    @if let Some(filters) = self.filters { @for (name, value) in filters.pairs() { input type="hidden" name={"f-" (name)} value=(value); } }
+                    input type="hidden" name="seen" value=(self.seen);
+                    @for (name, value) in self.filters.pairs() { input type="hidden" name={"f-" (name)} value=(value); }
                     button.primary type="submit" disabled[count == 0] { (verb) " " (words::plural(count as u64, "task", "tasks")) }
-                    a.button href="/tasks" { "Leave them" }
+                    a.button href=(self.filters.address()) { "Leave them" }
                 }
             } }
         };

@@ -74,7 +74,7 @@ async fn perform(ui: &Ui, who: &SignedIn, act: &str, form: &Form) -> Result<Mark
     match act {
         "new" => {
             let token = acts.create_token(team, given(form)).await?;
-            note(ui, who, Action::CreateToken, &token).await;
+            note(ui, who, team, Action::CreateToken, &token).await;
             let about = if token.verify_only {
                 "This is its reference, for callbackSecret or an endpoint. The value is never shown again."
             } else {
@@ -84,7 +84,7 @@ async fn perform(ui: &Ui, who: &SignedIn, act: &str, form: &Form) -> Result<Mark
         }
         "revoke" => {
             let token = acts.revoke_token(team, form.get("token")).await?;
-            note(ui, who, Action::RevokeToken, &token).await;
+            note(ui, who, team, Action::RevokeToken, &token).await;
             Ok(frame::said(&format!("“{}” is deleted, and its value with it.", token.name)))
         }
         _ => Err(NotDone { status: StatusCode::NOT_FOUND, why: "There is no such act".to_owned() }),

@@ -114,12 +114,18 @@ impl SignedIn {
     /// Insists on a role in this team.
     #[expect(clippy::result_large_err, reason = "it is what the handler answers")]
     pub fn needs(&self, role: Role) -> Result<(), Response> {
-        if self.role >= role {
-            return Ok(());
-        }
-        let text = format!("This needs the role {} in {}; yours is {}.", role.name(), self.team.name, self.role.name());
-        Err(form::refused(StatusCode::FORBIDDEN, &text))
+        insist(role, &self.team, self.role)
     }
+}
+
+/// Insists on a role of somebody who has this one in the team.
+#[expect(clippy::result_large_err, reason = "it is what the handler answers")]
+pub fn insist(needs: Role, team: &Team, has: Role) -> Result<(), Response> {
+    if has >= needs {
+        return Ok(());
+    }
+    let text = format!("This needs the role {} in {}; yours is {}.", needs.name(), team.name, has.name());
+    Err(form::refused(StatusCode::FORBIDDEN, &text))
 }
 
 impl Sender for SignedIn {

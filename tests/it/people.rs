@@ -6,6 +6,7 @@ mod invitations;
 pub mod management;
 mod oidc;
 mod sessions;
+mod several_teams;
 mod things;
 
 use super::support::{Answer, Service};

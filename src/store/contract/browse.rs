@@ -2,7 +2,7 @@
 
 #[allow(clippy::wildcard_imports, reason = "the promises share one vocabulary")]
 use super::*;
-use crate::store::browse::{Browse, Search, Summary};
+use crate::store::browse::{Browse, Search, Summary, search_teams};
 use crate::task::DeliveryStatus;
 
 fn all(team: TeamId) -> Search {
@@ -94,6 +94,35 @@ pub async fn a_search_can_be_narrowed_by_time_and_webhook(store: &(impl Store + 
     let pending = Search { webhook: Some(DeliveryStatus::Pending), ..all(team) };
     assert_eq!(walk(store, pending.clone()).await, [id(2)]);
     assert_eq!(walk(store, Search { webhook: Some(DeliveryStatus::Failed), ..pending }).await, []);
+}
+
+pub async fn a_search_over_teams_is_one_list(store: &(impl Store + Browse)) {
+    let teams = [team(store, "a").await, team(store, "b").await, team(store, "c").await, team(store, "d").await];
+    // The last of them has none, and the one before is not asked for.
+    for (n, team) in [(9, 0), (8, 1), (7, 1), (6, 2), (5, 1), (4, 0), (3, 1), (2, 1), (1, 0)] {
+        store.create(new(teams[team], n)).await.unwrap();
+    }
+    let asked = [teams[0], teams[1], teams[3]];
+    let expected = numbers(&[9, 8, 7, 5, 4, 3, 2, 1]);
+    for (limit, steps) in [(1, 1000), (2, 1000), (3, 3), (100, 6), (100, 1000)] {
+        let (mut seen, mut before) = (Vec::new(), None);
+        loop {
+            let search = Search { before, limit, steps, ..all(asked[0]) };
+            let found = search_teams(store, &asked, search).await.unwrap();
+            assert!(found.tasks.len() <= limit && found.looked_at <= steps, "{found:?}");
+            assert!(before.is_none() || found.next < before, "it gets on: {found:?}");
+            seen.extend(found.tasks.into_iter().map(|summary| summary.task.id));
+            before = found.next;
+            if before.is_none() {
+                break;
+            }
+        }
+        assert_eq!(seen, expected, "{limit} at once, {steps} steps");
+    }
+    let text = Search { text: Some("target.example/2".to_owned()), ..all(asked[0]) };
+    let found = search_teams(store, &asked, text).await.unwrap();
+    assert_eq!(found.tasks.iter().map(|summary| summary.task.id).collect::<Vec<_>>(), [id(2)]);
+    assert_eq!(search_teams(store, &[], all(asked[0])).await.unwrap().tasks, []);
 }
 
 pub async fn what_is_stuck_is_found(store: &(impl Store + Browse)) {

@@ -118,6 +118,7 @@ macro_rules! store_contract {
             a_search_ends_with_its_steps_and_goes_on_from_there,
             a_search_can_be_narrowed,
             a_search_can_be_narrowed_by_time_and_webhook,
+            a_search_over_teams_is_one_list,
             what_is_stuck_is_found,
             depths_are_counted_by_team,
             the_first_account_uses_the_setup_link_up,

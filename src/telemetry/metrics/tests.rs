@@ -76,7 +76,7 @@ fn every_line_parses_and_every_family_is_described() {
 fn what_visitors_send_adds_no_series() {
     let text = used().render();
     assert!(!text.contains("BREW"));
-    assert!(text.lines().count() < 1_000, "{} lines", text.lines().count());
+    assert!(text.lines().count() < 1_500, "{} lines", text.lines().count());
     let most = Route::ALL.len() * Method::ALL.len() * StatusClass::ALL.len();
     assert!(text.matches("asyncqueue_http_requests_total{").count() <= most);
 }
