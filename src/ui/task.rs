@@ -6,7 +6,7 @@ use super::frame::{self, Reader, Section};
 use super::{curl, events, life, payload, status, why, words};
 use crate::follow;
 use crate::store::{EventRecord, TaskRecord};
-use crate::task::{EndedBy, Entry, Payload, Request, State, Status, Timestamp};
+use crate::task::{EndedBy, Entry, Payload, Request, State, Status, Then, Timestamp};
 
 /// What the page is made of.
 pub struct TaskPage<'a> {
@@ -173,7 +173,7 @@ impl TaskPage<'_> {
                     @if let Some(provider) = &request.follow.provider { dt { "Provider" } dd { (provider_name(request, provider)) } }
                     dt { "Attempts" } dd { (task.attempt) " made, retries " (retries) }
                     dt { "Timeout" } dd { (words::duration(request.timeout_ms)) " for one attempt" }
-                    dt { "Longest wait" } dd { (words::duration(policy.max_wait_ms)) }
+                    @if policy.then != Then::Finish { dt { "Longest wait" } dd { (words::duration(policy.max_wait_ms)) } }
                     dt { "Priority" } dd { (task.priority) }
                     dt { "Ends by" } dd { (ends_by(self.record)) }
                     @if let Some(url) = &request.on_complete_url { dt { "Webhook" } dd { (status::webhook(*delivery)) " " span.mono { (url) } } }

@@ -77,6 +77,9 @@ fn completed(record: &TaskRecord, by: EndedBy) -> Notice {
     )
 }
 
+/// How the error of a task begins that ended because nobody would say how its job goes.
+const POLL_REFUSED: &str = "Poll refused";
+
 fn failed(record: &TaskRecord, events: &[EventRecord], by: EndedBy) -> Notice {
     let error = record.task.error.clone().unwrap_or_else(|| "No reason was given".to_owned());
     let meaning = match by {
@@ -85,6 +88,10 @@ fn failed(record: &TaskRecord, events: &[EventRecord], by: EndedBy) -> Notice {
                 .to_owned()
         }
         EndedBy::Signal => "A signal said that the job failed; the reason is the signal's own.".to_owned(),
+        EndedBy::Poll if error.starts_with(POLL_REFUSED) => {
+            "Asked how the job goes, the provider refused to answer, several times in a row. The job itself may be running."
+                .to_owned()
+        }
         EndedBy::Poll => {
             "Asked how the job goes, the provider said that it failed, or could not be asked any more.".to_owned()
         }
@@ -156,6 +163,9 @@ fn advice(record: &TaskRecord) -> String {
     let advice = match error {
         _ if said("HTTP 401") || said("HTTP 403") => {
             "The key that was sent does not work there. Check the vault entry or the header, then retry."
+        }
+        _ if said("HTTP 404") && error.starts_with(POLL_REFUSED) => {
+            "Check urlTemplate in pollConfig, and how long the provider remembers a job."
         }
         _ if said("HTTP 404") => "Check the path of the target URL.",
         _ if said("HTTP 429") => {

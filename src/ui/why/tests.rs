@@ -120,3 +120,14 @@ fn a_failure_quotes_the_target_and_says_why_there_is_no_further_attempt() {
     let said = explain(&failed, &[], NOW).lines.join(" ");
     assert!(said.contains("No retry is allowed (maxRetries)"), "{said}");
 }
+
+#[test]
+fn a_poll_that_is_refused_is_not_blamed_on_the_target_url() {
+    let error = "Poll refused: HTTP 404 - Not Found: no such job";
+    let refused = record(done(Status::Failed, EndedBy::Poll), Some(error));
+    let said = explain(&refused, &[], NOW).lines.join(" ");
+    assert!(said.contains("refused to answer") && said.contains("urlTemplate"), "{said}");
+    assert!(!said.contains("target URL"), "{said}");
+    let failed = record(done(Status::Failed, EndedBy::Poll), Some("out of memory"));
+    assert!(explain(&failed, &[], NOW).lines[0].contains("the provider said that it failed"));
+}
