@@ -22,9 +22,10 @@ pub(super) fn sha256_hex(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-/// Whether this text is the MAC in hex, in either case.
+/// Whether this text is the MAC in hex. In lower case, as all write it: otherwise one flipped bit could leave a signature
+/// that fits.
 pub(super) fn is_hex(given: &str, mac: &[u8; 32]) -> bool {
-    unhex(given).is_some_and(|given| equal(&given, mac))
+    equal(given.as_bytes(), hex(mac).as_bytes())
 }
 
 /// Whether this text is the MAC in base64.
@@ -37,9 +38,12 @@ pub(super) fn equal(a: &[u8], b: &[u8]) -> bool {
     a.ct_eq(b).into()
 }
 
-/// Bytes of hex text.
+/// Bytes of hex text in lower case.
 pub(super) fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let digit = |byte: u8| {
+        let digit = char::from(byte).to_digit(16).filter(|_| !byte.is_ascii_uppercase())?;
+        u8::try_from(digit).ok()
+    };
     let (pairs, rest) = text.as_bytes().as_chunks::<2>();
     let bytes = pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?));
     rest.is_empty().then(|| bytes.collect())?

@@ -90,7 +90,7 @@ pub enum Scheme {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Encoding {
-    /// Hexadecimal, in either case.
+    /// Hexadecimal, in lower case.
     #[default]
     Hex,
     /// Base64, padded.
