@@ -79,7 +79,10 @@ async fn resolve(api: &Api, opened: Option<(TaskId, Class)>, head: &Parts, body:
         Err(error) => return Err(fault(api, task, &event, error.into()).await),
     };
     match compact(&text) {
-        Some(body) => api.tell(task, event, Some(Payload::told(body)), &WORDS).await,
+        Some(told) => {
+            let answer = api.tell(task, event, Some(Payload::told(told)), &WORDS).await?;
+            Ok(body::until_sent(answer, text))
+        }
         None => {
             let invalid = Problem::new(StatusCode::BAD_REQUEST, "Request body must be valid JSON");
             Err(fault(api, task, &event, invalid).await)

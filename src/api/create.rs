@@ -61,14 +61,15 @@ pub async fn create(
     let text = body::read(body, &head.headers, api.limits.task_bytes, api.limits.body_time).await?;
     let idempotency = key.map(|key| Idempotency { key, body: Sha256::digest(&text).into() });
     let _creating = idempotency.map(|idempotency| Creating::begin(&api, team.id, idempotency.key)).transpose()?;
-    match checked(&api, team.id, &text, depth).await {
-        Ok(asked) => store(&api, &team, asked, idempotency).await,
+    let answer = match checked(&api, team.id, &text, depth).await {
+        Ok(asked) => store(&api, &team, asked, idempotency).await?,
         Err(problem) => match before(&api, team.id, idempotency).await? {
             // What was created once is not judged anew: a secret may have been revoked since.
-            Some(id) => replay(&api, &team, id).await,
-            None => Err(problem),
+            Some(id) => replay(&api, &team, id).await?,
+            None => return Err(problem),
         },
-    }
+    };
+    Ok(body::until_sent(answer, text))
 }
 
 async fn checked(api: &Api, team: TeamId, text: &[u8], depth: u32) -> Result<Asked, Problem> {

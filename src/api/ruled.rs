@@ -224,6 +224,9 @@ async fn note(api: &Api, id: TaskId, left: Left) -> Result<(), Problem> {
 
 impl From<BodyError> for Problem {
     fn from(error: BodyError) -> Self {
-        Self::new(error.status(), error.to_string())
+        match error {
+            BodyError::NoRoom => Self::unavailable(),
+            _ => Self::new(error.status(), error.to_string()),
+        }
     }
 }

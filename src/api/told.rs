@@ -12,6 +12,7 @@ use super::Api;
 use super::answer::json;
 use super::openapi::{Status, bodies};
 use super::problem::Problem;
+use crate::net::body;
 use crate::net::limit::SlidingLog;
 use crate::store::StoreError;
 use crate::task::{self, Event, Payload, Refusal, Task, TaskId, Why};
@@ -82,12 +83,14 @@ impl Api {
     ) -> Result<Response, Problem> {
         let told = self.store.transition(id, event, payload.clone(), self.clock.now()).await;
         let task = told.map_err(|error| words.problem(error))?;
+        let kept = payload.as_ref().map(|payload| payload.body.clone()).unwrap_or_default();
         let result = match payload {
             _ if !task.status().is_final() => None,
             Some(payload) => Some(payload),
             None => self.store.read(id).await?.result,
         };
-        Ok(json(StatusCode::OK, &Envelope { task: View::of(&task, result.as_ref()) }))
+        let answer = json(StatusCode::OK, &Envelope { task: View::of(&task, result.as_ref()) });
+        Ok(body::until_sent(answer, kept))
     }
 
     /// Answers with the task as it is, untouched.

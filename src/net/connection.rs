@@ -247,6 +247,7 @@ fn close_if_unread(mut response: Response, progress: &Progress) -> Response {
     let is_last = match response.status() {
         StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE => true,
         StatusCode::BAD_REQUEST => progress.is_lost(),
+        StatusCode::SERVICE_UNAVAILABLE => progress.is_unread(),
         _ => false,
     };
     if is_last {

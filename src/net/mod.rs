@@ -11,6 +11,7 @@ mod framing;
 mod head;
 mod limits;
 mod progress;
+mod room;
 mod serve;
 mod sources;
 mod wire;

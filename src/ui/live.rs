@@ -186,7 +186,7 @@ mod tests {
 
     #[tokio::test]
     async fn all_who_look_share_one_beat_and_only_for_news() {
-        let live = Arc::new(Live::with(CancellationToken::new(), Duration::from_millis(5), Duration::from_millis(200)));
+        let live = Arc::new(Live::with(CancellationToken::new(), Duration::from_millis(5), Duration::from_secs(1)));
         let beating = tokio::spawn(live.clone().run());
         let mut streams = [live.stream(None).unwrap(), live.stream(None).unwrap()];
         for stream in &mut streams {

@@ -10,8 +10,8 @@ use tokio::time::sleep;
 
 use crate::harness::http::Client;
 use crate::harness::server::Server;
-use crate::harness::sized;
 use crate::harness::world::World;
+use crate::harness::{PATIENCE, sized};
 
 /// A line of `/proc/<pid>/status`, in KiB.
 fn memory(server: &Server, line: &str) -> u64 {
@@ -50,7 +50,7 @@ async fn large_pages_at_once_take_bounded_memory() {
     let mut told = Vec::new();
     for stream in &mut stuck {
         let mut start = [0; 12];
-        let read = tokio::time::timeout(Duration::from_secs(30), stream.read_exact(&mut start)).await;
+        let read = tokio::time::timeout(PATIENCE, stream.read_exact(&mut start)).await;
         read.expect("an answer").expect("an answer");
         told.push(String::from_utf8_lossy(&start[9..]).into_owned());
     }

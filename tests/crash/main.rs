@@ -31,3 +31,5 @@ mod t36_canaries;
 mod t44_drain;
 mod t45_clock_jumps;
 mod t46_descriptors;
+mod t47_memory;
+mod t48_upgrade;

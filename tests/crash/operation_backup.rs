@@ -15,6 +15,7 @@ use crate::harness::load::Load;
 use crate::harness::random::Random;
 use crate::harness::server::{Server, refused};
 use crate::harness::site::{Site, refusal, succeeded};
+use crate::harness::until;
 use crate::harness::world::World;
 use crate::ledger::{Entry, Kind, Verdict};
 
@@ -60,7 +61,7 @@ async fn a_copy_taken_under_load_is_whole_and_serves_with_its_key_alone() {
     assert_eq!(Some(&task), waiting.as_ref());
     let mut world = Arc::new(world);
     let load = Load::start(&world, Random::new("backup"));
-    sleep(Duration::from_secs(1)).await;
+    until("some load", || acknowledged(&world).len() > 50).await;
     let copy = world.site.dir.join("copy.db");
     let before = acknowledged(&world);
     let said = world.site.command(&["backup", copy.to_str().unwrap()]);

@@ -6,8 +6,9 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
+use crate::harness::PATIENCE;
 use crate::harness::http::Client;
 use crate::harness::random::hex;
 use crate::harness::site::{files_below, free_address};
@@ -141,13 +142,11 @@ async fn create(world: &World, request: &Value) -> Value {
 
 async fn until(world: &World, created: &Value, status: &str) {
     let id = created["task"]["id"].as_str().expect("an id");
-    for _ in 0..500 {
-        if world.task(id).await["status"] == status {
-            return;
-        }
+    let deadline = Instant::now() + PATIENCE;
+    while world.task(id).await["status"] != status {
+        assert!(Instant::now() < deadline, "never {status}: {}", world.task(id).await);
         sleep(Duration::from_millis(20)).await;
     }
-    panic!("never {status}: {}", world.task(id).await);
 }
 
 /// The database and its companions; the service's own secret has its private file beside them, and is none of these.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
@@ -14,12 +15,16 @@ use crate::harness::server::Server;
 
 use crate::harness::time::wall_ms;
 use crate::harness::world::World;
-use crate::harness::{sized, until_soon};
+use crate::harness::{large, sized, until, until_soon};
 use crate::ledger::{Entry, Kind, Verdict};
 
-const GRACE: Duration = Duration::from_secs(30);
-/// A connection made this shortly before the first refusal may still have been in the kernel's queue, unaccepted.
-const QUEUED: Duration = Duration::from_millis(100);
+/// The grace, and what a busy machine may add to it.
+const GRACE: Duration = Duration::from_secs(60);
+/// A connection made this shortly before the first refusal was noticed may still have been in the kernel's queue, unaccepted. On a
+/// busy machine it is noticed late; what was read and not answered is found in any case, by its work.
+fn queued() -> Duration {
+    Duration::from_millis(if large() { 100 } else { 3_000 })
+}
 
 /// What the stops hit, and what broke.
 #[derive(Default)]
@@ -61,13 +66,17 @@ async fn stop_under_load(world: &Arc<World>, mut server: Server, tally: &mut Tal
         workers.spawn(create_until_refused(Arc::clone(world), Arc::clone(&leaving)));
     }
     let mut polls = JoinSet::new();
+    let (created, mut all_created) = mpsc::channel(4);
     for _ in 0..4 {
-        polls.spawn(poll(Arc::clone(world)));
+        polls.spawn(poll(Arc::clone(world), created.clone()));
     }
+    drop(created);
+    while all_created.recv().await.is_some() {}
     sleep(Duration::from_millis(700)).await;
     let slow = json!({"targetUrl": world.target.url("/call?delay=1500"), "priority": 10});
-    world.create(0, Kind::Plain, &slow).await;
-    sleep(Duration::from_millis(100)).await;
+    let (_, id) = world.create(0, Kind::Plain, &slow).await;
+    let called = || world.target.calls().iter().any(|call| id.as_ref() == Some(&call.task));
+    until("the slow call", called).await;
     until_soon(|| keeping.unanswered() + leaving.unanswered() > 0).await;
     tally.with_requests += usize::from(keeping.unanswered() + leaving.unanswered() > 0);
     tally.with_calls += usize::from(world.target.in_flight() > 0);
@@ -81,16 +90,15 @@ async fn ends_in_order(world: &World, server: &mut Server, tally: &mut Tally) {
     let signalled = Instant::now();
     world.note_down();
     server.signal("TERM");
-    // The signal has its handler to reach.
-    sleep(Duration::from_millis(50)).await;
     let probe = Client::new(world.site.addr, None).without_keep_alive();
     let mut unready = 0;
     loop {
         match probe.get("/readyz").await {
-            Outcome::Answered(answer) => assert_eq!(answer.status, 503, "ready while it drains"),
+            Outcome::Answered(answer) if answer.status == 503 => unready += 1,
+            // The signal has its handler to reach first.
+            Outcome::Answered(answer) => assert_eq!((answer.status, unready), (200, 0), "ready while it drains"),
             Outcome::NotSent(_) | Outcome::Unknown(_) => break,
         }
-        unready += 1;
         sleep(Duration::from_millis(20)).await;
     }
     assert!(unready > 0, "nobody can have seen that it was not ready");
@@ -115,8 +123,9 @@ async fn create_until_refused(world: Arc<World>, client: Arc<Client>) -> Vec<(Ou
 }
 
 /// A long poll that the stop finds open: it is answered, too.
-async fn poll(world: Arc<World>) {
+async fn poll(world: Arc<World>, created: mpsc::Sender<()>) {
     let (outcome, id) = world.create(0, Kind::Victim, &json!({})).await;
+    drop(created);
     let id = id.unwrap_or_else(|| panic!("a task: {outcome:?}"));
     let client = Client::new(world.site.addr, Some(&world.site.key)).without_keep_alive();
     let outcome = client.get(&format!("/v1/tasks/{id}?wait=25")).await;
@@ -134,7 +143,7 @@ fn judge(outcomes: Vec<(Outcome, Instant)>, tally: &mut Tally) {
             Outcome::NotSent(_) => {}
             Outcome::Answered(answer) => assert_eq!(answer.status, 201, "while stopping: {answer:?}"),
             Outcome::Unknown(broken) if broken.reused => {}
-            Outcome::Unknown(broken) if broken.connected + QUEUED >= closed => tally.queued += 1,
+            Outcome::Unknown(broken) if broken.connected + queued() >= closed => tally.queued += 1,
             Outcome::Unknown(broken) => panic!("a request failed: {}", broken.why),
         }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{Created, KEY, Reply, Service, Target, gate, open};
+use crate::support::{Created, KEY, PATIENCE, Reply, Service, Target, gate, open};
 
 pub const GONE: &str = "Invalid or expired callback ID";
 const INVALID: &str = "Request body must be valid JSON";
@@ -250,7 +250,7 @@ async fn a_callback_may_overtake_the_answer_to_the_call() {
     service.post(&task.signal_path(), r#"{"status":"completed"}"#).await.expect_error(409, &conflict("processing"));
     service.post(&task.callback_path(), r#"{"early":1}"#).await.expect(200);
     open(&gate);
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    let deadline = tokio::time::Instant::now() + PATIENCE;
     while !service.event_types(&task.id).await.contains(&"attempt.finished".to_owned()) {
         assert!(tokio::time::Instant::now() < deadline, "the late answer is an event");
         tokio::time::sleep(Duration::from_millis(10)).await;

@@ -236,8 +236,10 @@ async fn an_exit_code_says_how_it_went() {
     assert_eq!(keyless.err, "asyncqueue: API key required\n");
     let closed = Person::new("http://127.0.0.1:1/", KEY).runs(&["task", "list"]).await.expect(2);
     assert!(closed.err.contains("is no server's URL"), "a port that no HTTP server has: {closed:?}");
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let away = Person::new(&format!("http://{nobody}"), KEY).runs(&["task", "list"]).await.expect(5);
+    let away = Person::new(&format!("http://127.0.0.1:{}", crate::postgres::free_port()), KEY)
+        .runs(&["task", "list"])
+        .await
+        .expect(5);
     assert!(away.err.contains("cannot be reached: connection refused"), "{away:?}");
 
     let waiting = ["task", "create", "--wait-for-signal", &ok.url("/")];

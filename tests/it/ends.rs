@@ -12,6 +12,10 @@ use tokio::time::sleep;
 
 use crate::support::{Connection, Created, KEY, Reply, Service, Target, large, until};
 
+/// What a task is when its wait has begun, and may be over.
+const WAITED: [&str; 2] = ["waiting", "timeout"];
+const FOLLOWED: [&str; 2] = ["polling", "completed"];
+
 /// Tasks under way at once in the large form.
 const TOGETHER: usize = 100;
 
@@ -19,6 +23,16 @@ const TOGETHER: usize = 100;
 fn jitter(number: usize, place: usize, within: u64) -> Duration {
     let mixed = (number as u64 * 3 + place as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
     Duration::from_micros(mixed % (within * 1000))
+}
+
+/// Mostly close to `usual`; of each five tasks one comes at once and one late, so that both ends come on any machine.
+fn spread(number: usize, usual: Duration, late: Duration, within: u64) -> [Duration; 3] {
+    let base = match number % 5 {
+        0 => Duration::ZERO,
+        1 => late,
+        _ => usual,
+    };
+    [0, 1, 2].map(|place| base + jitter(number, place, within))
 }
 
 /// What became of everything that tried to end one task; a status code of 0 was not tried.
@@ -109,11 +123,13 @@ async fn the_deadline_a_callback_a_signal_and_a_cancellation_race_to_one_end() {
     let ends = all(if large() { 5000 } else { 80 }, |number| {
         let (service, url, hook) = (service.clone(), url.clone(), hook.clone());
         async move {
-            let body = json!({"targetUrl": url, "waitForSignal": true, "maxWaitTime": 1, "onCompleteUrl": hook});
+            // One in five has so much time that what comes at once comes before it is over.
+            let wait = if number % 5 == 0 { 600 } else { 1 };
+            let body = json!({"targetUrl": url, "waitForSignal": true, "maxWaitTime": wait, "onCompleteUrl": hook});
             let task = service.create(&body).await;
             // The deadline is a second after the task began to wait; the others come shortly around it.
-            service.once(&task.id, "waiting", |task| task["status"] == "waiting").await;
-            let delays = [0, 1, 2].map(|place| Duration::from_millis(930) + jitter(number, place, 120));
+            service.once(&task.id, "waiting or over", |task| WAITED.contains(&task["status"].as_str().unwrap())).await;
+            let delays = spread(number, Duration::from_millis(930), Duration::from_secs(4), 120);
             let race = Race::run(&service, &task, delays).await;
             let ended = end_of(&service, &task.id).await;
             race.judge(&ended, "timeout");
@@ -166,13 +182,17 @@ async fn a_polls_result_a_callback_a_signal_and_a_cancellation_race_to_one_end()
         let (service, url, polled, hook) = (service.clone(), url.clone(), polled.clone(), hook.clone());
         async move {
             let poll = json!({
-                "urlTemplate": polled, "statusPath": "state", "doneValues": ["ok"], "failValues": [], "interval": 1,
+                "urlTemplate": polled, "statusPath": "state", "doneValues": ["ok"], "failValues": [],
+                // One in five is not polled before what comes at once.
+                "interval": if number % 5 == 0 { 3600 } else { 1 },
             });
             let body = json!({"targetUrl": url, "waitForSignal": true, "pollConfig": poll, "onCompleteUrl": hook});
             let task = service.create(&body).await;
-            service.once(&task.id, "polling", |task| task["status"] == "polling").await;
+            service
+                .once(&task.id, "polling or over", |task| FOLLOWED.contains(&task["status"].as_str().unwrap()))
+                .await;
             // The first poll comes after one interval and up to half of another; the others spread over more than that.
-            let delays = [0, 1, 2].map(|place| Duration::from_secs(1) + jitter(number, place, 1500));
+            let delays = spread(number, Duration::from_secs(1), Duration::from_secs(5), 1500);
             let race = Race::run(&service, &task, delays).await;
             let ended = end_of(&service, &task.id).await;
             race.judge(&ended, "polled");
@@ -194,7 +214,7 @@ async fn a_failed_attempt_and_a_callback_race_and_no_call_follows_the_end() {
     // Mostly close to the callback; some so late that it comes first on a slow machine too.
     let calls = AtomicU64::new(0);
     let late =
-        move || Duration::from_millis(if calls.fetch_add(1, Ordering::Relaxed).is_multiple_of(4) { 600 } else { 40 });
+        move || Duration::from_millis(if calls.fetch_add(1, Ordering::Relaxed).is_multiple_of(4) { 3_000 } else { 40 });
     let target = Target::start(move |_, _| Reply::Later(late(), Reply::bytes(503, &[], b""))).await;
     let url = target.url("/");
     let ends = all(if large() { 2000 } else { 60 }, |number| {

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use serde_json::{Value, json};
 
-use crate::support::service::free_port;
+use crate::postgres::free_port;
 use crate::support::{KEY, Names, Reply, Service, Target};
 
 const OWN: &str = "targetUrl is not allowed: this service's own address is not allowed";

@@ -77,11 +77,7 @@ async fn six_attempts_at_five_intervals_and_then_it_has_failed_for_good() {
 async fn with_ten_retries_the_last_interval_repeats_and_a_failed_task_is_told_the_same_way() {
     let service = Service::start().await;
     let target = Target::start(|_, _| Reply::status(500, "")).await;
-    // Nobody listens there any more.
-    let gone = {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        listener.local_addr().unwrap()
-    };
+    let gone = format!("127.0.0.1:{}", crate::postgres::free_port());
     let body = json!({
         "targetUrl": target.url("/"), "maxRetries": 0,
         "onCompleteUrl": format!("http://{gone}/"), "onCompleteMaxRetries": 10,

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -17,7 +17,7 @@ const USER: &str = "postgres";
 const OWNER: &str = "aq";
 
 /// How long a server may take to start or to stop.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// One server.
 pub struct Server {
@@ -273,10 +273,17 @@ fn programs() -> &'static Path {
     })
 }
 
-/// A port that was free a moment ago.
+/// A port that nobody listens on, and that this process gives out once. It is below those that the system gives to outgoing
+/// connections, so that none of them takes it, also while a server that had it is down.
 pub fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("it has an address").port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let base = u16::try_from(std::process::id() % 10_000).unwrap_or(0);
+    loop {
+        let port = 20_000 + (base + NEXT.fetch_add(7, Ordering::Relaxed) % 12_000) % 12_000;
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 fn succeed(command: &mut Command) -> String {

@@ -8,7 +8,7 @@ use tokio::{
     time::{Instant, interval, sleep},
 };
 
-use super::{Server, hear, is_closed_within, short, statuses};
+use super::{Limits, PATIENCE, Server, hear, is_closed, short, statuses};
 
 /// A name, what is sent at first and then again and again, and the statuses that come back.
 type Case = (&'static str, &'static [u8], &'static [u8], &'static [u16]);
@@ -51,14 +51,16 @@ async fn every_kind_of_slow_client_is_let_go_while_others_are_served() {
             dawdlers.push((name, expected, tokio::spawn(dawdle(client, start, drip))));
         }
     }
-    for _ in 0..20 {
-        let began = Instant::now();
+    for asked in 0..20 {
         assert_eq!(statuses(&server.tell(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await), [200]);
-        assert!(began.elapsed() < Duration::from_millis(200));
+        assert!(
+            asked > 0 || dawdlers.iter().any(|(.., dawdler)| !dawdler.is_finished()),
+            "served after the others only"
+        );
     }
     for (name, expected, dawdler) in dawdlers {
         let (heard, lasted) = dawdler.await.unwrap();
-        assert!(lasted < Duration::from_millis(2500), "{name} lasted {lasted:?}");
+        assert!(lasted < PATIENCE, "{name} lasted {lasted:?}");
         assert_eq!(statuses(&heard), expected, "{name}: {heard}");
         if expected.contains(&408) {
             assert!(heard.contains("connection: close\r\n"), "{name}: {heard}");
@@ -68,10 +70,10 @@ async fn every_kind_of_slow_client_is_let_go_while_others_are_served() {
 
 #[tokio::test]
 async fn a_client_that_takes_no_answer_is_let_go() {
-    let server = Server::start(short()).await;
+    let server = Server::start(Limits { write_stall: Duration::from_millis(500), ..short() }).await;
     let mut client = server.connect().await;
     client.write_all(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
-    sleep(Duration::from_millis(1500)).await;
+    sleep(Duration::from_secs(3)).await;
     let mut heard = Vec::new();
     let _ = client.read_to_end(&mut heard).await;
     assert!(heard.len() < 32 << 20, "cut off half way");
@@ -83,7 +85,6 @@ async fn a_handler_may_take_longer_than_any_limit() {
     let mut client = server.connect().await;
     for _ in 0..2 {
         client.write_all(b"GET /late HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
-        sleep(Duration::from_millis(750)).await;
         assert_eq!(statuses(&hear(&mut client).await), [200]);
     }
 }
@@ -97,5 +98,5 @@ async fn a_busy_connection_is_kept_and_then_let_go_on_time() {
         assert_eq!(statuses(&hear(&mut client).await), [200]);
         sleep(Duration::from_millis(100)).await;
     }
-    assert!(is_closed_within(&mut client, Duration::from_millis(600)).await);
+    assert!(is_closed(&mut client).await);
 }

@@ -7,7 +7,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Limits, Server, short, statuses};
+use super::{Limits, PATIENCE, Server, short, statuses};
 
 /// What is sent, and the statuses that may come back. A second request waits behind many of them; it must not be answered.
 struct Case(&'static str, Vec<u8>, &'static [u16]);
@@ -149,7 +149,7 @@ async fn converse(server: &Server, bytes: &[u8]) -> (String, bool) {
     // The server may have refused and closed before it got everything.
     let _ = client.write_all(bytes).await;
     let mut heard = Vec::new();
-    let is_closed = timeout(Duration::from_secs(1), client.read_to_end(&mut heard)).await.is_ok();
+    let is_closed = timeout(PATIENCE, client.read_to_end(&mut heard)).await.is_ok();
     (String::from_utf8_lossy(&heard).into_owned(), is_closed)
 }
 

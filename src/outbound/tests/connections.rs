@@ -155,37 +155,46 @@ async fn under_load_every_answer_reaches_its_own_request_and_its_own_team() {
 }
 
 /// A target on threads of its own, which goes on while the test's only thread stands still. Each connection answers
-/// one request with the connection's number; a little later it says `stray` and, if that is nothing, hangs up.
-fn target_with_an_afterthought(stray: &'static [u8]) -> String {
+/// one request with the connection's number; a little later it says `stray` and, if that is nothing, hangs up. Tells when it
+/// has.
+fn target_with_an_afterthought(stray: &'static [u8]) -> (String, std::sync::mpsc::Receiver<()>) {
     use std::io::{Read, Write};
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
+    let (said, hear) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         for (number, stream) in listener.incoming().enumerate() {
+            let said = said.clone();
             std::thread::spawn(move || {
                 let mut stream = stream.unwrap();
                 let _ = stream.read(&mut [0; 4096]);
                 write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n{number}").unwrap();
                 std::thread::sleep(Duration::from_millis(20));
                 stream.write_all(stray).unwrap();
+                if stray.is_empty() {
+                    drop(stream);
+                    let _ = said.send(());
+                    return;
+                }
+                let _ = said.send(());
                 // With something said, stays open until the client leaves.
-                while !stray.is_empty() && stream.read(&mut [0; 4096]).is_ok_and(|bytes| bytes > 0) {}
+                while stream.read(&mut [0; 4096]).is_ok_and(|bytes| bytes > 0) {}
             });
         }
     });
-    url
+    (url, hear)
 }
 
 #[tokio::test]
 async fn a_kept_connection_is_asked_even_when_the_runtime_has_not_heard_yet() {
     for stray in [&b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nS"[..], b""] {
-        let url = target_with_an_afterthought(stray);
+        let (url, said) = target_with_an_afterthought(stray);
         let caller = caller(&[]);
         for number in 0..3 {
             let answer = caller.client.call(1, caller.canary(&url)).await.unwrap();
             assert_eq!(answer.body, number.to_string());
             // Blocks on purpose: no task of this runtime can notice what the target says meanwhile.
-            std::thread::sleep(Duration::from_millis(100));
+            said.recv().unwrap();
         }
     }
 }

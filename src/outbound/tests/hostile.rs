@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::Instant;
 
 use super::harness::*;
 use crate::outbound::CallError;
 
 const HOST: &str = "127.0.0.1";
+
+/// More than anything here takes.
+const LONG: Duration = Duration::from_secs(60);
 
 async fn outcome(reply: impl Into<String>) -> Result<crate::outbound::Answer, CallError> {
     let reply = reply.into();
@@ -16,15 +18,19 @@ async fn outcome(reply: impl Into<String>) -> Result<crate::outbound::Answer, Ca
     caller(&[]).fetch(&server.url(HOST, "/")).await
 }
 
-/// Calls a target that repeats itself, with half a second to do so.
-async fn against(first: &str, again: &str, every: Duration) -> (Result<crate::outbound::Answer, CallError>, Duration) {
+/// Calls a target that repeats itself, for so long.
+async fn against(
+    first: &str,
+    again: &str,
+    every: Duration,
+    time: Duration,
+) -> Result<crate::outbound::Answer, CallError> {
     let (first, again) = (first.as_bytes().to_vec(), again.as_bytes().to_vec());
     let server = Server::start(move |_| Reply::Repeat(first.clone(), again.clone(), every)).await;
     let caller = caller_with(&[], |config| config.max_answer_bytes = 256 * 1024);
     let mut request = caller.get(&server.url(HOST, "/"));
-    request.timeout = Duration::from_millis(500);
-    let started = Instant::now();
-    (caller.client.call(1, request).await, started.elapsed())
+    request.timeout = time;
+    caller.client.call(1, request).await
 }
 
 #[tokio::test]
@@ -32,7 +38,7 @@ async fn an_endless_body_is_cut_at_the_limit() {
     let piece = format!("10000\r\n{}\r\n", "x".repeat(65_536));
     let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
     for first in [chunked, "HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.1 200 OK\r\ncontent-length: 99999999999\r\n\r\n"] {
-        let (outcome, _) = against(first, &piece, Duration::ZERO).await;
+        let outcome = against(first, &piece, Duration::ZERO, LONG).await;
         assert_eq!(outcome.unwrap_err(), CallError::TooLarge { status: 200, limit: 256 * 1024 }, "{first}");
     }
 }
@@ -50,11 +56,10 @@ async fn a_body_of_exactly_the_limit_is_taken() {
 async fn a_drip_ends_at_the_deadline() {
     let drips = ["HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n", "HTTP/1.1 200 OK\r\nx-", ""];
     for first in drips {
-        let (outcome, elapsed) = against(first, "x", Duration::from_millis(20)).await;
+        let outcome = against(first, "x", Duration::from_millis(20), Duration::from_secs(1)).await;
         let error = outcome.unwrap_err();
         let malformed = CallError::Broken("malformed answer".to_owned());
         assert!(error == CallError::TimedOut { sent: true } || (first.is_empty() && error == malformed), "{error:?}");
-        assert!(elapsed < Duration::from_secs(5), "{elapsed:?}");
     }
 }
 
@@ -63,7 +68,7 @@ async fn silence_ends_at_the_deadline() {
     let server = Server::start(|_| Reply::Hang).await;
     let caller = caller(&[]);
     let mut request = caller.get(&server.url(HOST, "/"));
-    request.timeout = Duration::from_millis(200);
+    request.timeout = Duration::from_secs(1);
     assert_eq!(caller.client.call(1, request).await.unwrap_err(), CallError::TimedOut { sent: true });
 }
 
@@ -72,7 +77,7 @@ async fn interim_answers_are_skipped_but_not_for_ever() {
     let interim = "HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n";
     let few = format!("{}HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nx", interim.repeat(100));
     assert_eq!(outcome(few).await.unwrap().body, "x");
-    let (endless, _) = against("", &interim.repeat(1000), Duration::ZERO).await;
+    let endless = against("", &interim.repeat(1000), Duration::ZERO, LONG).await;
     assert_eq!(endless.unwrap_err(), CallError::Broken("too many interim answers".to_owned()));
 }
 

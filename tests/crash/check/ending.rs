@@ -9,8 +9,6 @@ use crate::ledger::{Act, By, Create, Kind, Verdict, compact};
 
 /// What a clock's reading and a busy machine may differ by, in milliseconds.
 const SLACK: i64 = 50;
-/// How late a deadline may be noticed.
-const LATENESS: i64 = 2_000;
 /// How long after a start a deadline fires that passed meanwhile.
 const GRACE: i64 = 60_000;
 
@@ -126,7 +124,7 @@ pub fn nothing_is_stuck(facts: &Facts) -> Found {
 fn stuck(facts: &Facts, read: &TaskRead) -> Option<Violation> {
     let task = &read.second;
     let due = task["nextAttemptAt"].as_str().or(task["delayUntil"].as_str()).and_then(parse_ms);
-    let overdue = due.is_none_or(|due| due + LATENESS < facts.seen.at);
+    let overdue = due.is_none_or(|due| due + facts.seen.lateness < facts.seen.at);
     let stuck = match task["status"].as_str()? {
         "processing" | "pending" => true,
         "delayed" => overdue && !facts.seen.clock_was_set,
@@ -169,14 +167,14 @@ fn out_of_time(facts: &Facts, read: &TaskRead) -> Option<Violation> {
 fn latest_end(facts: &Facts, deadline: i64) -> i64 {
     let put_off = |latest: i64, (down, ready): &(i64, i64)| {
         let open = *down <= latest && deadline <= ready.saturating_add(500);
-        if open { ready.saturating_add(GRACE + LATENESS) } else { latest }
+        if open { ready.saturating_add(GRACE + facts.seen.lateness) } else { latest }
     };
-    facts.downtimes.iter().fold(deadline + LATENESS, put_off)
+    facts.downtimes.iter().fold(deadline + facts.seen.lateness, put_off)
 }
 
 fn earliest_end(facts: &Facts, deadline: i64) -> i64 {
     let within = |(down, ready): &&(i64, i64)| down + 500 < deadline && deadline < ready - 500;
-    facts.downtimes.iter().find(within).map_or(deadline, |(_, ready)| ready + GRACE - 1_000)
+    facts.downtimes.iter().find(within).map_or(deadline, |(_, ready)| ready + GRACE - facts.seen.lateness / 2)
 }
 
 /// When the last event of a type happened.

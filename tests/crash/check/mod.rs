@@ -43,6 +43,8 @@ pub struct Observed {
     pub secrets: Vec<String>,
     /// Statuses that one team's key got for another team's tasks.
     pub foreign: Vec<(String, u16)>,
+    /// How late a deadline may be noticed, in milliseconds; and half of that, how late a start may be.
+    pub lateness: i64,
     /// The service's clock was set meanwhile, so times of different clocks cannot be compared.
     pub clock_was_set: bool,
 }

@@ -150,7 +150,7 @@ fn result(body: &str) -> Value {
 
 /// One task of each sort, and a restart in the middle of it.
 fn sound() -> History {
-    let seen = Observed { at: T0 + 100_000, secrets: vec![SECRET.into()], ..Observed::default() };
+    let seen = Observed { at: T0 + 100_000, lateness: 2_000, secrets: vec![SECRET.into()], ..Observed::default() };
     let mut history = History { entries: vec![Entry::Ready(T0 - 9_000)], seen };
     let done = json!({"status": "completed", "completedAt": iso(T0 + 50), "result": result("{\"a\":1}")});
     history.add(Kind::Callback, "callback", &json!({"onCompleteUrl": "http://hook/"}), &done);

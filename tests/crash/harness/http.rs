@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// An answer that arrived whole.
 #[derive(Clone, Debug)]
@@ -129,7 +129,7 @@ impl Client {
         self.unanswered.fetch_add(1, Ordering::Relaxed);
         let outcome = timeout(PATIENCE, self.exchange(self.request(method, path, body))).await;
         self.unanswered.fetch_sub(1, Ordering::Relaxed);
-        let outcome = outcome.unwrap_or_else(|_| broken("no answer in 40 s", true, started));
+        let outcome = outcome.unwrap_or_else(|_| broken("no answer in 90 s", true, started));
         if let Outcome::Answered(answer) = &outcome
             && answer.status >= 400
         {

@@ -1,5 +1,9 @@
 //! What every test of this binary drives the service with.
 
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
 pub mod http;
 pub mod load;
 pub mod mount;
@@ -12,13 +16,25 @@ pub mod target;
 pub mod time;
 pub mod world;
 
+/// The longest that anything is waited for. Nothing is decided by how long it took.
+pub const PATIENCE: Duration = Duration::from_secs(180);
+
+/// Waits until `holds` says yes.
+pub async fn until(what: &str, holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
 /// Waits for the right moment to strike, if it comes within a twentieth of a second.
 pub async fn until_soon(now: impl Fn() -> bool) {
     for _ in 0..50 {
         if now() {
             return;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        sleep(Duration::from_millis(1)).await;
     }
 }
 

@@ -10,7 +10,9 @@ use super::http::Client;
 use super::site::Site;
 
 /// Debug builds on a busy machine; how fast a start should be is reported, not guessed from this.
-const START_LIMIT: Duration = Duration::from_secs(10);
+const START_LIMIT: Duration = Duration::from_secs(90);
+/// More than a stop may take: its notice, its grace, and a busy machine.
+const STOP_LIMIT: Duration = Duration::from_secs(90);
 
 /// A running server; killed when dropped.
 pub struct Server {
@@ -69,6 +71,12 @@ impl Server {
         String::from_utf8_lossy(&text[text.len().saturating_sub(4000)..]).into_owned()
     }
 
+    /// Whether it ever printed this.
+    pub fn has_said(&self, text: &str) -> bool {
+        let all = std::fs::read(&self.log).unwrap_or_default();
+        memchr::memmem::find(&all, text.as_bytes()).is_some()
+    }
+
     /// The exit status, once it has ended.
     pub fn exited(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().expect("a child of ours")
@@ -101,7 +109,7 @@ impl Server {
     /// Stops it in order.
     pub async fn stop(mut self) {
         self.signal("TERM");
-        let status = self.ended(Duration::from_secs(40)).await;
+        let status = self.ended(STOP_LIMIT).await;
         assert!(status.is_some_and(|status| status.success()), "SIGTERM: {status:?} {}", self.said());
     }
 }

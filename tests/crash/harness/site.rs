@@ -1,12 +1,12 @@
 //! Where a server of a test lives: its folder, its port, its key, and how it is started.
 
 use std::ffi::OsString;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::atomic::{AtomicU16, Ordering};
 
 use super::random;
+use crate::postgres::free_port;
 
 /// Everything that stays the same when the server is killed and started again.
 pub struct Site {
@@ -126,17 +126,9 @@ pub fn word_with_prefix(text: &str, prefix: &str) -> String {
     text[start..].chars().take_while(|c| part_of_word(*c)).collect()
 }
 
-/// Below the ephemeral range, so that no outgoing connection takes the port while the server is down.
+/// An address that nobody listens on.
 pub fn free_address() -> SocketAddr {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let base = u16::try_from(std::process::id() % 10_000).unwrap_or(0);
-    loop {
-        let port = 20_000 + (base + NEXT.fetch_add(7, Ordering::Relaxed)) % 12_000;
-        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        if TcpListener::bind(addr).is_ok() {
-            return addr;
-        }
-    }
+    (Ipv4Addr::LOCALHOST, free_port()).into()
 }
 
 /// All files below `dir`.

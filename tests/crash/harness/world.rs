@@ -1,6 +1,7 @@
 //! A site, a target, two teams and the journal: what a client does here is written down.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -29,6 +30,8 @@ pub struct World {
     pub victims: Mutex<Vec<(usize, String)>>,
     /// Where clients go: to the site, or to what stands before many nodes.
     pub entry: SocketAddr,
+    /// Where the logs of nodes are, if there are several.
+    pub node_folders: Vec<PathBuf>,
     /// The service's clock is set during the test.
     pub clock_is_set: bool,
     run: String,
@@ -49,6 +52,7 @@ impl World {
             secrets: Vec::new(),
             tokens: Mutex::default(),
             victims: Mutex::default(),
+            node_folders: Vec::new(),
             clock_is_set: false,
             entry: site.addr,
             run: random::hex(4),

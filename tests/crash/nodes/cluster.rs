@@ -58,6 +58,7 @@ impl Cluster {
         }
         let mut world = World::on(operator).await;
         world.entry = balancer.addr;
+        world.node_folders = nodes.iter().map(|node| node.site.dir.clone()).collect();
         world.teams = vec![crate::harness::http::Client::new(balancer.addr, Some(&world.site.key))];
         world.ledger.write(&Entry::Ready(wall_ms()));
         world.introduce();

@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 
 use super::cluster::Cluster;
 use crate::harness::http::Client;
-use crate::harness::sized;
+use crate::harness::{PATIENCE, sized};
 use crate::ledger::Kind;
 use crate::postgres;
 
@@ -25,6 +25,9 @@ async fn of_many_callbacks_on_two_nodes_exactly_one_is_heard() {
     let mut heard = 0;
     for _ in 0..ids {
         let (task, id) = next_callback(&world).await;
+        while world.task(&task).await["status"] != "waiting" {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
         let path = format!("/v1/callbacks/{id}");
         let mut posts = JoinSet::new();
         for number in 0..AT_ONCE {
@@ -51,7 +54,7 @@ async fn next_callback(world: &crate::harness::world::World) -> (String, String)
         if let Some(found) = world.target.take_callback(|_| 0) {
             return found;
         }
-        assert!(began.elapsed() < std::time::Duration::from_secs(20), "a call never came");
+        assert!(began.elapsed() < PATIENCE, "a call never came");
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
 }

@@ -14,7 +14,7 @@ use crate::postgres;
 
 const SOON: Duration = Duration::from_secs(1);
 /// The same where other tests run beside this one.
-const BUSY: Duration = Duration::from_secs(15);
+const BUSY: Duration = Duration::from_secs(18);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_one_node_does_holds_on_the_others_within_a_second() {
@@ -58,8 +58,11 @@ async fn what_one_node_does_holds_on_the_others_within_a_second() {
     let [a, b] = [0, 1].map(|node| Client::new(cluster.addr(node), Some(&key)));
     assert_eq!((a.get("/v1/tasks").await.status(), b.get("/v1/tasks").await.status()), (200, 200));
     world.site.command(&["key", "revoke", &uid]);
-    sleep(SOON).await;
-    assert_eq!((a.get("/v1/tasks").await.status(), b.get("/v1/tasks").await.status()), (401, 401));
+    let revoked = Instant::now();
+    while (a.get("/v1/tasks").await.status(), b.get("/v1/tasks").await.status()) != (401, 401) {
+        assert!(revoked.elapsed() < if large() { SOON } else { BUSY }, "a revoked key works on");
+        sleep(Duration::from_millis(20)).await;
+    }
     cluster.stop().await;
 }
 
@@ -81,6 +84,9 @@ async fn a_node_serves_what_its_roles_say_and_nothing_else() {
         }
         sleep(Duration::from_millis(5)).await;
     };
+    while private.get(&format!("/v1/tasks/{id}")).await.json()["task"]["status"] != "waiting" {
+        sleep(Duration::from_millis(5)).await;
+    }
     for path in ["/v1/tasks", "/v1/providers", "/metrics", "/", "/docs", "/openapi.json", "/login", "/teams"] {
         assert_eq!(public.get(path).await.status(), 404, "{path}");
     }

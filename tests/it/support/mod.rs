@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 /// The longest that anything is waited for. Nothing is decided by how long it took.
-pub const PATIENCE: Duration = Duration::from_secs(40);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Whether the large forms are wanted.
 pub fn large() -> bool {

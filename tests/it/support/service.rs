@@ -301,11 +301,6 @@ fn database(folder: &Folder) -> String {
     })
 }
 
-/// A port that nobody listens on.
-pub fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 /// A new key of this team, and its id.
 pub async fn team_key(service: &Service, team: &str) -> (String, String) {
     match service.act(Act::CreateKey { team: team.to_owned(), name: "test".to_owned() }).await {
