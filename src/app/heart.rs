@@ -48,8 +48,13 @@ impl Heart {
         let (mut held, mut alive) = (true, 0);
         loop {
             let began = Instant::now();
+            // Well before the others may take its calls up, so that a provider is not called by two.
+            let give_up = heard + self.lease * 2 / 3;
             // An answer that comes when the word has run out is none.
-            let beat = tokio::time::timeout(self.lease / 3, self.store.beat(self.hub.metrics.calls_in_flight())).await;
+            let patience = began + self.lease / 3;
+            let patience = if held { patience.min(give_up) } else { patience };
+            let beat = self.store.beat(self.hub.metrics.calls_in_flight());
+            let beat = tokio::time::timeout_at(patience, beat).await;
             let pause = match beat {
                 Ok(Ok(beat)) => {
                     let answered = self.clock.own();
@@ -75,7 +80,6 @@ impl Heart {
                 }
             };
             self.hub.metrics.set_nodes(alive, heard.elapsed());
-            // Well before the others may take its calls up, so that a provider is not called by two.
             if held && heard.elapsed() >= self.lease * 2 / 3 {
                 warn!("This node cannot say that it is alive, so it lets go of its calls");
                 self.grip.let_go();

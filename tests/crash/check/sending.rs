@@ -58,8 +58,10 @@ fn early_attempts(facts: &Facts, read: &TaskRead) -> Found {
 
 fn backoff_kept(facts: &Facts, read: &TaskRead, failed: &Call, next: &Call) -> Option<Violation> {
     let answered = failed.answered?;
-    // An attempt that was lost with the server is tried again at once.
-    if facts.was_down_between(failed.at, next.at) || next.attempt != failed.attempt + 1 {
+    // An attempt that was lost with the server is tried again at once. It may have been lost before it arrived, and what a node
+    // that was frozen had begun arrives even after the next.
+    let since = failed.at.min(next.at) - facts.seen.lateness / 10;
+    if facts.was_down_between(since, next.at) || next.attempt != failed.attempt + 1 {
         return None;
     }
     let linear = read.first["retryBackoff"] == "linear";
