@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use asyncqueue::clock::{Clock, SystemClock};
-use asyncqueue::store::{NewTask, Store, StoreError};
+use asyncqueue::store::{NewTask, Store, StoreError, Sweep};
 use asyncqueue::task::{
     CallbackVerdict, EarlyCallbacks, Entry, Event, Payload, State, Status, TaskId, TeamId, Then, Timestamp,
 };
@@ -85,6 +85,39 @@ async fn sixty_four_writers_on_two_nodes_lose_no_update_and_no_task_ends_twice()
     let counts = one.counts().await.unwrap();
     assert_eq!(counts.get(&Status::Cancelled), Some(&u64::from(TASKS)));
     assert_eq!(counts.get(&Status::Waiting).copied().unwrap_or_default(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_node_puts_off_no_other_one_fires() {
+    const ROUNDS: u16 = 40;
+    const TASKS: u16 = 20;
+    let one = Arc::new(Shared::new().await);
+    let two = Arc::new(one.another().await);
+    let (team, now) = (team(&one, "a").await, SystemClock.now());
+    for round in 0..ROUNDS {
+        let mut ids = Vec::new();
+        for number in 0..TASKS {
+            let mut new = waiting(team, now, round * TASKS + number);
+            new.task.state = State::Waiting { deadline: now.plus_millis(-1_000) };
+            ids.push(new.task.id);
+            one.create(new).await.unwrap();
+        }
+        // Each node puts off what was missed while the database was away, and then goes on as always.
+        let mut nodes = JoinSet::new();
+        for store in [one.clone(), two.clone()] {
+            nodes.spawn(async move {
+                let missed = Sweep { limit: 256, missed_before: now, not_before: now.plus(Duration::from_secs(60)) };
+                let never = Timestamp(i64::MIN);
+                for sweep in [missed, Sweep { limit: 256, missed_before: never, not_before: never }] {
+                    store.fire_timers(sweep, now).await.unwrap();
+                }
+            });
+        }
+        nodes.join_all().await;
+        for id in ids {
+            assert_eq!(one.state(id).await.unwrap().status(), Status::Waiting, "round {round}");
+        }
+    }
 }
 
 /// What the tables and their indexes take, bytes.

@@ -109,7 +109,8 @@ impl Postgres {
     pub(super) async fn fire(&self, sweep: Sweep, now: Timestamp) -> Result<usize, StoreError> {
         let session = Session::begin(&self.pool).await?;
         let limit = i64::try_from(sweep.limit).unwrap_or(i64::MAX);
-        let sql = "SELECT at, id FROM timer WHERE at <= $1 ORDER BY at, id LIMIT $2";
+        // Locked, so that no other node fires what this one puts off: the task itself does not tell that it was.
+        let sql = "SELECT at, id FROM timer WHERE at <= $1 ORDER BY at, id LIMIT $2 FOR UPDATE SKIP LOCKED";
         let due = session.query(sql, vec![(&now.0, Type::INT8), (&limit, Type::INT8)]).await?;
         let due: Vec<(i64, Uuid)> = due.iter().map(|row| (row.get(0), row.get(1))).collect();
         let ids: Vec<Uuid> = due.iter().map(|(_, id)| *id).collect();

@@ -198,7 +198,7 @@ async fn commands_that_gather_share_a_commit() {
     }
     // The writer goes on once this runtime's one thread has asked for all of them.
     let all_asked = async {
-        for _ in 0..3 {
+        for _ in 0..300 {
             tokio::task::yield_now().await;
         }
         go_on.send(()).unwrap();
