@@ -139,12 +139,14 @@ fn killer(call: &str, number: usize) -> Vec<OsString> {
     words.into_iter().map(OsString::from).chain([format!("trace={call}").into(), "-e".into(), inject.into()]).collect()
 }
 
-/// Kills starts on the old store at a later and later write, until one gets through with the change; gives how many did not.
-async fn killed_on_the_way(site: &mut Site, older: usize) -> usize {
+/// Kills starts on the old store at a later and later write, until one gets through with the change; gives how many did not. Layout
+/// follows layout, and each comes about whole or not at all.
+async fn killed_on_the_way(site: &mut Site, newest: usize) -> usize {
     let (path, mut kills) = (site.database(), 0);
-    let before = (layout(&path), by_state(&path));
+    let states = by_state(&path);
+    let mut before = (version(&path), layout(&path));
     // Every write in the large form, some in the small one.
-    for number in (1..).step_by(if large() { 1 } else { 7 }) {
+    for number in (1..).step_by(if large() { 1 } else { 3 }) {
         site.wrapper = killer("pwrite64", number);
         let started = Server::try_start(site).await;
         site.wrapper.clear();
@@ -153,12 +155,16 @@ async fn killed_on_the_way(site: &mut Site, older: usize) -> usize {
             server.kill();
         }
         assert!(integrity(&path).is_empty(), "write {number}: {:?}", integrity(&path));
-        if version(&path) != older {
+        assert_eq!(by_state(&path), states, "write {number}: the change lost tasks");
+        if version(&path) == newest {
             break;
         }
         assert!(killed, "write {number}: it serves a store of an older layout");
         kills += 1;
-        assert_eq!((layout(&path), by_state(&path)), before, "write {number}: half a change is there");
+        if version(&path) == before.0 {
+            assert_eq!(layout(&path), before.1, "write {number}: half a change is there");
+        }
+        before = (version(&path), layout(&path));
     }
     kills
 }
@@ -185,7 +191,7 @@ async fn upgrade(older: &[String], newest: usize) {
     assert_eq!((states[1].len(), &states[0]), (STATES.len(), &states[1]), "not every state is there");
     make_older(&path, older);
     assert_ne!(layout(&path), whole);
-    let kills = killed_on_the_way(&mut world.site, older.len()).await;
+    let kills = killed_on_the_way(&mut world.site, newest).await;
     println!("T48: from {} to {newest}: {kills} starts killed before the change was there", older.len());
     assert!(kills >= 3, "hardly a start was killed on the way: the window was missed");
     assert_eq!((version(&path), layout(&path)), (newest, whole), "the change came about in part");
