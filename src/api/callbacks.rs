@@ -81,6 +81,7 @@ async fn resolve(api: &Api, opened: Option<(TaskId, Class)>, head: &Parts, body:
     match compact(&text) {
         Some(told) => {
             let answer = api.tell(task, event, Some(Payload::told(told)), &WORDS).await?;
+            // What was told is a copy where there was white space; the room is the text's.
             Ok(body::until_sent(answer, text))
         }
         None => {

@@ -106,12 +106,10 @@ pub(super) async fn drive<H: Handler>(stream: TcpStream, peer: SocketAddr, share
         let timer = pin!(sleep_until(Instant::now()));
         let mut deadline = Deadline::new(timer);
         let mut drained = pin!(shared.drain.token.cancelled());
-        let mut is_told = false;
         // Registers for the wake-up; from there on the flag tells.
         poll_fn(|cx| Poll::Ready(drained.as_mut().poll(cx).is_ready())).await;
         poll_fn(|cx| {
-            if !is_told && shared.drain.has_begun.load(Relaxed) {
-                is_told = true;
+            if !deadline.is_hurried && shared.drain.has_begun.load(Relaxed) {
                 deadline.hurry();
             }
             if let Poll::Ready(outcome) = Pin::new(&mut conn).poll(cx) {

@@ -203,7 +203,8 @@ fn request(n: u16) -> Request {
 }
 
 /// A task that waits for a callback or signal after its call, due at once.
-fn new(team: TeamId, n: u16) -> NewTask {
+/// A pending task that will wait for its callback.
+pub(in crate::store) fn new(team: TeamId, n: u16) -> NewTask {
     with_policy(team, n, policy(Then::Wait))
 }
 

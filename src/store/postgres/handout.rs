@@ -258,7 +258,9 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
-    use crate::task::{Backoff, Follow, Method, Policy, Request, Task, TeamId, Then, Timestamp};
+    use crate::store::contract;
+    use crate::store::postgres::acts::Act;
+    use crate::task::TeamId;
 
     /// Has room.
     struct Room;
@@ -272,45 +274,8 @@ mod tests {
     }
 
     fn created() -> Batch {
-        let now = Timestamp(1_700_000_000_000);
-        let policy = Policy {
-            max_retries: 0,
-            backoff: Backoff::Linear,
-            then: Then::Finish,
-            max_wait_ms: 1000,
-            callback: false,
-            signal: false,
-            completion: false,
-        };
-        let request = Request {
-            target_url: "https://target.example/".to_owned(),
-            method: Method::Post,
-            headers: Vec::new(),
-            body: None,
-            timeout_ms: 1000,
-            retry_on: Vec::new(),
-            delay_until: None,
-            wait_for_signal: false,
-            on_complete_url: None,
-            on_complete_max_retries: 0,
-            metadata: Vec::new(),
-            retry_of: None,
-            depth: 0,
-            follow: Follow::default(),
-        };
-        let row = Row {
-            task: Task::new(TaskId::from_parts(1, 1, 1), TeamId(1), 5, policy, None, now),
-            host: HostId(1),
-            key_number: 1,
-            head: 0,
-            answer: None,
-            result: None,
-            progress: None,
-            delivery: None,
-            hook_retries: 0,
-        };
         let mut batch = Batch::default();
-        batch.add(row, request);
+        batch.perform(&Act::Create(Box::new(contract::new(TeamId(1), 1)))).unwrap();
         batch
     }
 
