@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method};
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Method};
 use serde::Serialize;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -34,6 +35,9 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
 /// How long to wait before the store is asked again after it failed.
 const PAUSE: Duration = Duration::from_millis(500);
+
+/// More than most completion webhooks take beside the result's body.
+const MESSAGE_BYTES: usize = 512;
 
 /// What the deliverer works with.
 pub struct Deliverer {
@@ -111,18 +115,19 @@ impl Deliverer {
         give_up: &CancellationToken,
     ) {
         let (deliverer, desk, give_up) = (self.clone(), desk.clone(), give_up.clone());
-        calls.spawn(async move {
-            deliverer.perform(claim, &give_up).await;
+        // Boxed: a call's state is some kilobytes, which spawning would move from place to place.
+        calls.spawn(Box::pin(async move {
+            deliverer.perform(&claim, &give_up).await;
             if desk.leave() {
                 deliverer.wake.notify_one();
             }
-        });
+        }));
     }
 
-    async fn perform(&self, claim: ClaimedDelivery, give_up: &CancellationToken) {
+    async fn perform(&self, claim: &ClaimedDelivery, give_up: &CancellationToken) {
         let task = &claim.record.task;
         let started = tokio::time::Instant::now();
-        let outcome = match self.prepare(&claim).await {
+        let outcome = match self.prepare(claim).await {
             Ok(request) => self.client.tell(task.team.0, request, give_up).await,
             Err(CallError::Stopped { .. }) => return self.give_back(task.id).await,
             Err(error) => Err(error),
@@ -175,7 +180,6 @@ impl Deliverer {
         let target = self.guard.check_url(url).map_err(CallError::Refused)?;
         let now = self.clock.now();
         let secrets = self.teams.secrets(record.task.team, now).await.map_err(unsigned)?;
-        let id = record.task.id.to_string();
         let content_type = HeaderValue::from_static("application/json");
         Ok(outbound::Request {
             method: Method::POST,
@@ -183,9 +187,9 @@ impl Deliverer {
             headers: Vec::new(),
             body: Some(Bytes::from(message(record))),
             timeout: TIMEOUT,
-            own: vec![(HeaderName::from_static("content-type"), content_type)],
+            own: vec![(CONTENT_TYPE, content_type)],
             // The same id on every attempt, so that a receiver can tell a repetition.
-            signer: Some(Signer { secrets, at: now, standard_webhooks_id: Some(format!("msg_{id}")) }),
+            signer: Some(Signer { secrets, at: now, standard_webhooks_id: Some(format!("msg_{}", record.task.id)) }),
         })
     }
 }
@@ -229,7 +233,9 @@ fn message(record: &TaskRecord) -> Vec<u8> {
             metadata: Headers(&record.request.metadata),
         },
     };
-    serde_json::to_vec(&message).expect("plain data is always JSON")
+    let mut body = Vec::with_capacity(MESSAGE_BYTES + record.result.as_ref().map_or(0, |result| result.body.len()));
+    serde_json::to_writer(&mut body, &message).expect("plain data is always JSON");
+    body
 }
 
 fn unsigned(error: Unsigned) -> CallError {

@@ -43,6 +43,10 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// What becomes of a call that cannot be prepared because the store is away: it is given back, and counts for nothing.
 const NOT_MADE: CallError = CallError::Stopped { sent: false };
 
+const TASK_ID: HeaderName = HeaderName::from_static("x-asyncqueue-task-id");
+const ATTEMPT: HeaderName = HeaderName::from_static("x-asyncqueue-attempt");
+const DEPTH: HeaderName = HeaderName::from_static("x-asyncqueue-depth");
+
 /// What the dispatcher works with.
 pub struct Dispatcher {
     /// Where tasks come from and go back to.
@@ -123,21 +127,21 @@ impl Dispatcher {
 
     fn start(self: &Arc<Self>, claim: Claimed, desk: &Arc<Desk>, calls: &TaskTracker) {
         let (dispatcher, desk, give_up) = (self.clone(), desk.clone(), self.grip.current());
-        calls.spawn(async move {
-            let host = claim.host;
-            dispatcher.perform(claim, &give_up).await;
-            if desk.leave(host) {
+        // Boxed: a call's state is some kilobytes, which spawning would move from place to place.
+        calls.spawn(Box::pin(async move {
+            dispatcher.perform(&claim, &give_up).await;
+            if desk.leave(claim.task.team, claim.host) {
                 dispatcher.wake.notify_one();
             }
-        });
+        }));
     }
 
-    async fn perform(&self, claim: Claimed, give_up: &CancellationToken) {
+    async fn perform(&self, claim: &Claimed, give_up: &CancellationToken) {
         let _open = self.metrics.call_started();
         let started = tokio::time::Instant::now();
-        let callback = self.callback(&claim);
+        let callback = self.callback(claim);
         let mut mask = Mask::default();
-        let outcome = match self.prepare(&claim, callback.as_deref(), &mut mask).await {
+        let outcome = match self.prepare(claim, callback.as_deref(), &mut mask).await {
             Ok(request) => self.client.call_until(claim.task.team.0, request, give_up).await,
             Err(error) => {
                 if let CallError::Stopped { .. } = error {
@@ -166,8 +170,8 @@ impl Dispatcher {
                 (Event::Answered { attempt: number, answer, duration_ms }, payload)
             }
         };
-        self.tell_statistics(&claim, &event, took);
-        self.record(&claim, event, payload, took, now).await;
+        self.tell_statistics(claim, &event, took);
+        self.record(claim, event, payload, took, now).await;
     }
 
     fn tell_statistics(&self, claim: &Claimed, event: &Event, took: Duration) {
@@ -209,7 +213,7 @@ impl Dispatcher {
         }
         let class = follow::class(&claim.request.follow);
         let id = self.keyring.derive_classed(Kind::Callback, claim.task.id, class, claim.key_number)?;
-        Some(format!("{}{id}", self.callback_base))
+        Some([self.callback_base.as_str(), &id].concat())
     }
 
     /// Where to call and what to send, with the callback URL wherever it belongs.
@@ -295,10 +299,10 @@ fn masked(answer: task::Answer, mask: &Mask) -> task::Answer {
 fn own_headers(task: &Task, depth: u32) -> Vec<(HeaderName, HeaderValue)> {
     let id = HeaderValue::try_from(task.id.to_string()).expect("an id is visible ASCII");
     vec![
-        (HeaderName::from_static("x-asyncqueue-task-id"), id),
-        (HeaderName::from_static("x-asyncqueue-attempt"), HeaderValue::from(task.attempt)),
+        (TASK_ID, id),
+        (ATTEMPT, HeaderValue::from(task.attempt)),
         // What this call creates, if its target is a service such as this one, lies one deeper.
-        (HeaderName::from_static("x-asyncqueue-depth"), HeaderValue::from(depth + 1)),
+        (DEPTH, HeaderValue::from(depth + 1)),
     ]
 }
 

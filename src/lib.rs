@@ -16,6 +16,7 @@ pub mod dispatch;
 pub mod follow;
 pub mod guard;
 pub mod keysets;
+pub mod memory;
 pub mod net;
 pub mod oidc;
 pub mod outbound;

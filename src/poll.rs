@@ -67,7 +67,8 @@ impl InFlight {
     fn capacity(&self, slots: usize, per_host: usize) -> Capacity {
         let in_flight = self.by_host.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let busy: usize = in_flight.values().sum();
-        Capacity { slots: slots.saturating_sub(busy), per_host, in_flight }
+        // Nothing is reserved: polls come in the order of their times, whosever they are, and none takes long.
+        Capacity { slots: slots.saturating_sub(busy), per_host, in_flight, ..Capacity::default() }
     }
 
     fn enter(&self, host: HostId) {

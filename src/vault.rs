@@ -72,7 +72,7 @@ pub struct Filled {
 impl Vault {
     /// Opens every reference among `headers` for one call to `target`.
     pub async fn fill(&self, team: TeamId, headers: &[(String, String)], target: &Target) -> Result<Filled, Denied> {
-        let mut filled = Filled::default();
+        let mut filled = Filled { headers: Vec::with_capacity(headers.len()), ..Filled::default() };
         for (name, value) in headers {
             let value = if value.starts_with(PREFIX) {
                 let opened = self.open(&self.for_sending(team, value, target).await?)?;

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use jiff::fmt::temporal::DateTimePrinter;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
@@ -11,8 +12,9 @@ use crate::task::{Payload, Timestamp};
 
 /// ISO 8601, UTC, milliseconds, `Z`.
 pub fn iso(at: Timestamp) -> String {
+    const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
     match jiff::Timestamp::from_millisecond(at.0) {
-        Ok(time) => format!("{time:.3}"),
+        Ok(time) => PRINTER.timestamp_to_string(&time),
         // Beyond the year 9999 there is no such spelling; no time of ours comes there.
         Err(_) => "9999-12-31T23:59:59.999Z".to_owned(),
     }

@@ -226,9 +226,11 @@ impl<S: Reopens> Pair<S> {
         let mut capacity = Capacity {
             slots: usize::from(self.dice.small(6)),
             per_host: 1 + usize::from(self.dice.small(4)),
+            reserve: usize::from(self.dice.small(4)),
             ..Capacity::default()
         };
         capacity.in_flight.insert(HostId(0), usize::from(self.dice.small(4)));
+        capacity.by_team.insert(TeamId(1), usize::from(self.dice.small(4)));
         let lease_until = self.now.plus_millis(1000);
         let claimed = both!(self, claim(capacity, lease_until, self.now)).unwrap();
         self.in_flight.extend(claimed.iter().map(|claim| (claim.task.id, claim.task.attempt, claim.task.started_at)));

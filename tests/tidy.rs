@@ -12,7 +12,8 @@ use asyncqueue::telemetry::metrics::Metrics;
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("task", &[]),
     ("guard", &[]),
-    ("net", &[]),
+    ("memory", &[]),
+    ("net", &["memory"]),
     ("providers", &[]),
     ("telemetry", &[]),
     ("config", &["telemetry"]),
@@ -21,7 +22,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("waiters", &["task"]),
     ("wire", &["task"]),
     ("credentials", &["clock", "task"]),
-    ("outbound", &["guard", "task"]),
+    ("outbound", &["guard", "memory", "task"]),
     ("teams", &["credentials", "store", "task"]),
     ("people", &["clock", "credentials", "net", "store", "task", "teams"]),
     ("timers", &["clock", "store", "task"]),

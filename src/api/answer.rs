@@ -7,7 +7,12 @@ use serde::Serialize;
 
 /// A JSON answer. Nothing of ours may be kept by a cache: answers hold results and credentials.
 pub fn json(status: StatusCode, value: &impl Serialize) -> Response {
-    let mut text = Vec::with_capacity(1024);
+    json_about(status, value, 0)
+}
+
+/// The same for an answer that holds texts of about `bytes` together: it is not moved while it grows.
+pub fn json_about(status: StatusCode, value: &impl Serialize, bytes: usize) -> Response {
+    let mut text = Vec::with_capacity(1024 + bytes + bytes / 8);
     serde_json::to_writer(&mut text, value).expect("plain data is always JSON");
     raw_json(status, text)
 }

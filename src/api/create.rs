@@ -6,9 +6,10 @@ use axum::body::Body;
 use axum::extract::{Extension, State};
 use axum::response::Response;
 use http::{HeaderMap, HeaderValue, Request as HttpRequest, StatusCode};
+use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-use super::answer::json;
+use super::answer::json_about;
 use super::auth::Caller;
 use super::openapi::bodies;
 use super::problem::Problem;
@@ -23,8 +24,10 @@ use crate::task::{PollPolicy, Request, Task, TaskId, TeamId, Then};
 
 mod following;
 mod request;
+mod targets;
 
 use request::Asked;
+pub use targets::Targets;
 
 /// The longest idempotency key.
 const KEY_MAX: usize = 255;
@@ -72,7 +75,7 @@ pub async fn create(
     Ok(body::until_sent(answer, text))
 }
 
-async fn checked(api: &Api, team: TeamId, text: &[u8], depth: u32) -> Result<Asked, Problem> {
+async fn checked<'a>(api: &Api, team: TeamId, text: &'a [u8], depth: u32) -> Result<Asked<'a>, Problem> {
     let mut asked = request::parse(text, api)?;
     asked.request.depth = depth;
     request::check_references(api, team, &asked.request).await?;
@@ -87,7 +90,7 @@ async fn before(api: &Api, team: TeamId, idempotency: Option<Idempotency>) -> Re
 }
 
 /// A team that has an endpoint for the provider's account expects a webhook for each job, as if it had passed a URL on.
-async fn expecting_events(api: &Api, team: TeamId, asked: &Asked) -> Result<Then, Problem> {
+async fn expecting_events(api: &Api, team: TeamId, asked: &Asked<'_>) -> Result<Then, Problem> {
     let account = follow::template(&asked.request.follow).and_then(Template::account);
     match (asked.policy.then, account) {
         (Then::Poll(poll), Some(account)) if !poll.eases => {
@@ -125,7 +128,7 @@ pub async fn retry(
 }
 
 /// What a final task did, to be done once more.
-pub(super) async fn repeated(api: &Api, team: &Team, id: TaskId) -> Result<Asked, Problem> {
+pub(super) async fn repeated(api: &Api, team: &Team, id: TaskId) -> Result<Asked<'static>, Problem> {
     let before = tasks::owned(api, team, id).await?;
     if !before.task.status().is_final() {
         let text = format!("Task has not ended (current: {})", before.task.status().name());
@@ -134,12 +137,18 @@ pub(super) async fn repeated(api: &Api, team: &Team, id: TaskId) -> Result<Asked
     let request = Request { retry_of: Some(id), ..before.request };
     let host = request::host_of(&request, api)?;
     request::check_references(api, team.id, &request).await?;
-    Ok(Asked { request, host, policy: before.task.policy, priority: before.task.priority })
+    Ok(Asked { request, body: None, host, policy: before.task.policy, priority: before.task.priority })
 }
 
-async fn store(api: &Api, team: &Team, asked: Asked, idempotency: Option<Idempotency>) -> Result<Response, Problem> {
+async fn store(
+    api: &Api,
+    team: &Team,
+    asked: Asked<'_>,
+    idempotency: Option<Idempotency>,
+) -> Result<Response, Problem> {
+    let body = asked.body;
     match insert(api, team, asked, idempotency).await? {
-        Ok(record) => Ok(answer(api, team, StatusCode::CREATED, &record)),
+        Ok(record) => Ok(answer(api, team, StatusCode::CREATED, &record, body)),
         Err(before) => replay(api, team, before).await,
     }
 }
@@ -151,7 +160,7 @@ const TRIES: usize = 3;
 pub(super) async fn insert(
     api: &Api,
     team: &Team,
-    asked: Asked,
+    asked: Asked<'_>,
     idempotency: Option<Idempotency>,
 ) -> Result<Result<TaskRecord, TaskId>, Problem> {
     let key_number = api.keyring.current();
@@ -181,12 +190,13 @@ async fn replay(api: &Api, team: &Team, id: TaskId) -> Result<Response, Problem>
     let record = api.store.read(id).await?;
     let (task, request) = (record.task, record.request);
     let first = Task::new(id, team.id, task.priority, task.policy, request.delay_until, task.created_at);
-    let mut response = answer(api, team, StatusCode::OK, &fresh(first, request, record.key_number));
+    let mut response = answer(api, team, StatusCode::OK, &fresh(first, request, record.key_number), None);
     response.headers_mut().insert("idempotent-replay", HeaderValue::from_static("true"));
     Ok(response)
 }
 
-fn answer(api: &Api, team: &Team, status: StatusCode, record: &TaskRecord) -> Response {
+/// The call's body goes out as it came in, where that is at hand.
+fn answer(api: &Api, team: &Team, status: StatusCode, record: &TaskRecord, body: Option<&RawValue>) -> Response {
     let credential =
         |wanted: bool, kind| wanted.then(|| api.keyring.derive(kind, record.task.id, record.key_number)).flatten();
     let callback_id = record.task.policy.callback.then(|| {
@@ -196,8 +206,9 @@ fn answer(api: &Api, team: &Team, status: StatusCode, record: &TaskRecord) -> Re
     let callback_id = callback_id.flatten();
     let signal_token = credential(record.task.policy.signal, Kind::Signal);
     let callback_url = callback_id.as_ref().map(|id| format!("{}{id}", api.callback_base));
-    let task = TaskView::of(record, team.uid).with_callback_id(callback_id.as_deref());
-    json(status, &CreatedView { task, callback_url, signal_token })
+    let task = TaskView::of(record, team.uid).created(callback_id.as_deref(), body);
+    let bytes = record.request.body.as_ref().map_or(0, String::len);
+    json_about(status, &CreatedView { task, callback_url, signal_token }, bytes)
 }
 
 /// How deep in a row of tasks that create tasks this one lies: a call of a task says so to what it calls.

@@ -32,12 +32,15 @@ impl<'a> Fields<'a> {
     fn check_names(&self, known: &[&str]) -> Result<(), Problem> {
         let mut details = Vec::new();
         for (index, (name, _)) in self.0.iter().enumerate() {
-            let shown: String = name.chars().take(100).collect();
-            if !known.contains(&&**name) {
-                details.push(Detail { message: format!("Unknown field: {shown}"), field: shown });
+            let fault = if !known.contains(&&**name) {
+                "Unknown"
             } else if self.0[..index].iter().any(|(before, _)| before == name) {
-                details.push(Detail { message: format!("Duplicate field: {shown}"), field: shown });
-            }
+                "Duplicate"
+            } else {
+                continue;
+            };
+            let shown: String = name.chars().take(100).collect();
+            details.push(Detail { message: format!("{fault} field: {shown}"), field: shown });
             if details.len() == 20 {
                 break;
             }
@@ -47,7 +50,12 @@ impl<'a> Fields<'a> {
 
     /// A field's JSON text as it was sent; none if the field is not there.
     pub fn raw(&self, name: &str) -> Option<&'a str> {
-        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.get())
+        self.json(name).map(RawValue::get)
+    }
+
+    /// A field's JSON value as it was sent; none if the field is not there.
+    pub fn json(&self, name: &str) -> Option<&'a RawValue> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| *value)
     }
 }
 
@@ -125,8 +133,11 @@ impl<'f, 'a> Reader<'f, 'a> {
 
     /// A whole number within bounds.
     pub fn integer(&mut self, field: &str, default: u32, bounds: std::ops::RangeInclusive<u32>) -> u32 {
+        let Some(text) = self.fields.raw(field) else {
+            return default;
+        };
         let wanted = format!("an integer from {} to {}", bounds.start(), bounds.end());
-        let value = self.read_or(field, &wanted, default);
+        let value = self.parsed(field, text, &wanted).unwrap_or(default);
         if !bounds.contains(&value) {
             self.refuse(field, format!("{field} must be {wanted}"));
         }

@@ -1,17 +1,18 @@
 //! What stands before the routes: measuring, and the API key.
 //!
 //! It is one plain function around the router rather than layers inside it: each layer would box and clone its way to
-//! the next for every request.
+//! the next for every request. For the same reason the two busiest routes are called without the router's help.
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::{Extension, State};
 use axum::response::{IntoResponse, Response};
-use http::{Request, StatusCode};
+use http::{Method, Request, StatusCode};
 use tokio::time::Instant;
 use tower::Service;
 
 use super::problem::Problem;
-use super::{Shared, Surface, auth};
+use super::{Shared, Surface, auth, callbacks, create};
 use crate::net::{Handler, Incoming};
 use crate::telemetry::metrics::Route;
 use crate::telemetry::redact;
@@ -34,7 +35,12 @@ impl Front {
             return Problem::new(StatusCode::NOT_FOUND, "Not found").into_response();
         }
         if !is_private(route) {
-            return self.route(request).await;
+            return match route {
+                Route::Callback if request.method() == Method::POST => {
+                    Box::pin(callbacks::receive(State(self.api.clone()), request.map(Body::new))).await
+                }
+                _ => self.route(request).await,
+            };
         }
         let team = match auth::authenticate(&self.api, request.headers()).await {
             Ok(team) => team,
@@ -43,6 +49,11 @@ impl Front {
         let admission = auth::admit(&self.api, &team);
         let mut response = match admission.and_then(|admission| admission.retry_after) {
             Some(seconds) => auth::too_many(seconds),
+            None if matches!(route, Route::Tasks) && request.method() == Method::POST => {
+                let caller = Extension(auth::Caller(team));
+                let created = Box::pin(create::create(State(self.api.clone()), caller, request.map(Body::new)));
+                created.await.into_response()
+            }
             None => {
                 request.extensions_mut().insert(auth::Caller(team));
                 self.route(request).await

@@ -52,6 +52,7 @@ use crate::teams::Teams;
 use crate::telemetry::metrics::Metrics;
 use crate::vault::Vault;
 use crate::waiters::Waiters;
+pub use create::Targets;
 pub use front::Front;
 pub use problem::Problem;
 pub use room::Room;
@@ -77,6 +78,8 @@ pub struct Api {
     pub keysets: Arc<KeySets>,
     /// Judges URLs and headers at creation.
     pub guard: Arc<Guard>,
+    /// What it said of them before.
+    pub targets: Targets,
     /// Wakes long polls.
     pub waiters: Arc<Waiters>,
     /// Counts.

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use super::Api;
-use super::answer::json;
+use super::answer::{json, json_about};
 use super::openapi::{Status, bodies};
 use super::problem::Problem;
 use crate::net::body;
@@ -89,7 +89,7 @@ impl Api {
             Some(payload) => Some(payload),
             None => self.store.read(id).await?.result,
         };
-        let answer = json(StatusCode::OK, &Envelope { task: View::of(&task, result.as_ref()) });
+        let answer = json_about(StatusCode::OK, &Envelope { task: View::of(&task, result.as_ref()) }, kept.len());
         Ok(body::until_sent(answer, kept))
     }
 

@@ -50,8 +50,8 @@ pub struct TaskView<'a> {
     #[schema(value_type = bodies::Method)]
     method: &'static str,
     headers: Headers<'a>,
-    #[schema(required)]
-    body: Option<&'a str>,
+    #[schema(required, value_type = Option<String>)]
+    body: Option<Text<'a>>,
     /// Seconds.
     #[schema(value_type = f64)]
     timeout: Seconds,
@@ -114,7 +114,7 @@ impl<'a> TaskView<'a> {
             target_url: &request.target_url,
             method: request.method.name(),
             headers: Headers(&request.headers),
-            body: request.body.as_deref(),
+            body: request.body.as_deref().map(Text::Plain),
             timeout: Seconds(request.timeout_ms),
             max_retries: task.policy.max_retries,
             retry_backoff: match task.policy.backoff {
@@ -155,10 +155,18 @@ impl<'a> TaskView<'a> {
         }
     }
 
-    /// The task with its callback id, which only its creation shows.
-    pub fn with_callback_id(self, callback_id: Option<&'a str>) -> Self {
-        Self { callback_id, ..self }
+    /// The task with its callback id, which only its creation shows, and the body in the creation's own spelling.
+    pub fn created(self, callback_id: Option<&'a str>, body: Option<&'a RawValue>) -> Self {
+        Self { callback_id, body: body.map(Text::Json).or(self.body), ..self }
     }
+}
+
+/// A text, or the JSON string that spells it.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Text<'a> {
+    Plain(&'a str),
+    Json(&'a RawValue),
 }
 
 fn raw(json: String) -> Option<Box<RawValue>> {

@@ -27,7 +27,7 @@ use hub::Hub;
 use nodes::{introduction, shared_time, surface};
 
 use crate::admin::{Admin, Outcome};
-use crate::api::{self, Api, Room, Seats};
+use crate::api::{self, Api, Room, Seats, Targets};
 use crate::clock::Clock;
 use crate::config::{Config, Database, EarlyCallbacks, RateLimit, RateLimitCounts, Role};
 use crate::credentials::{ApiKeySecret, Ids, Keyring, key_file};
@@ -44,7 +44,7 @@ use crate::poll::{self, Poller};
 use crate::providers;
 use crate::store::browse::Browse;
 use crate::store::postgres::{self, Postgres};
-use crate::store::sqlite::{self, Sqlite};
+use crate::store::sqlite::{self, BEHIND_MAX, Sqlite};
 use crate::store::{Directory, Store, StoreError};
 use crate::strays::Strays;
 use crate::task::{self, TaskId};
@@ -134,7 +134,8 @@ async fn backend(
     match &config.database {
         Database::Sqlite(path) => {
             let (observer, fatal) = (hub.clone(), surroundings.fatal.clone());
-            let store = Sqlite::open(sqlite::Options { path: path.clone(), observer, fatal }).map_err(in_words)?;
+            let store = Sqlite::open(sqlite::Options { path: path.clone(), observer, fatal, behind_max: BEHIND_MAX })
+                .map_err(in_words)?;
             let store = Arc::new(store);
             Ok(Backend { store: store.clone(), directory: store.clone(), browse: store, shared: None })
         }
@@ -349,6 +350,7 @@ impl App {
             vault: vault(opened, &guard),
             keysets: Arc::new(KeySets::new(client(config, around, &guard), guard.clone())),
             guard,
+            targets: Targets::default(),
             waiters: opened.hub.waiters.clone(),
             metrics: opened.hub.metrics.clone(),
             limits: api_limits(config),

@@ -7,7 +7,7 @@ use super::in_words;
 use crate::clock::Clock;
 use crate::config::Database;
 use crate::store::postgres::{self, Postgres};
-use crate::store::sqlite::{self, Sqlite};
+use crate::store::sqlite::{self, BEHIND_MAX, Sqlite};
 use crate::store::transfer::{Enter, Leave, Moved, TABLES};
 use crate::store::{NoObserver, Store};
 use crate::task::TaskId;
@@ -42,7 +42,7 @@ pub async fn copy(
     }
     let fatal = Arc::new(|why: &str| tracing::error!(why, "The disk failed"));
     let (path, observer) = (from.to_owned(), Arc::new(NoObserver));
-    let old = Sqlite::open(sqlite::Options { path, observer, fatal }).map_err(in_words)?;
+    let old = Sqlite::open(sqlite::Options { path, observer, fatal, behind_max: BEHIND_MAX }).map_err(in_words)?;
     let new = Box::pin(open(url.expose())).await?;
     let mut rows = 0;
     for table in TABLES {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use clap::ArgMatches;
 
+use super::serve::Signals;
 use super::{load, start_logging, surroundings};
 use crate::app::{App, Surroundings, process};
 use crate::clock::SystemClock;
@@ -48,8 +49,9 @@ async fn plain(config: &Config, once: bool, scratch: &Path) -> Result<(), String
         app.stop().await;
         return toured;
     }
+    let mut signals = Signals::listen()?;
     tour::invite(&base, &key, provider, scratch);
-    super::serve::wait_for_signal().await?;
+    signals.next().await;
     app.stop().await;
     Ok(())
 }
@@ -67,8 +69,9 @@ async fn play(named: Named, config: &Config, once: bool, scratch: &Path) -> Resu
         app.stop().await;
         return toured.map(drop);
     }
+    let mut signals = Signals::listen()?;
     named::invite(&base, &key, &toured?, scratch);
-    super::serve::wait_for_signal().await?;
+    signals.next().await;
     app.stop().await;
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! `asyncqueue serve`.
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::info;
 
 use super::{start_logging, surroundings};
@@ -11,9 +11,20 @@ use crate::config::Config;
 pub async fn serve(config: Config) -> Result<(), String> {
     start_logging(&config)?;
     process::prepare();
-    let app = App::start(&config, surroundings()).await?;
+    // Before the start: a signal that comes while the first request is answered must find who hears it.
+    let mut signals = Signals::listen()?;
+    // On a task of its own: a store that is brought up to date works for long without a pause in which a signal would be seen.
+    let start = config.clone();
+    let start = tokio::spawn(async move { App::start(&start, surroundings()).await });
+    let app = tokio::select! {
+        started = start => started.map_err(|died| died.to_string())??,
+        stopped_by = signals.next() => {
+            info!(signal = stopped_by, "Stopped before it served");
+            return Ok(());
+        }
+    };
     announce(&config, &app);
-    let stopped_by = wait_for_signal().await?;
+    let stopped_by = signals.next().await;
     info!(signal = stopped_by, "Stopping");
     app.stop().await;
     info!("Stopped");
@@ -33,12 +44,24 @@ fn announce(config: &Config, app: &App) {
     }
 }
 
-/// Waits for SIGTERM or SIGINT, and answers which came.
-pub async fn wait_for_signal() -> Result<&'static str, String> {
-    let mut term = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
-    tokio::select! {
-        _ = term.recv() => Ok("SIGTERM"),
-        _ = interrupt.recv() => Ok("SIGINT"),
+/// The signals that stop the service. From when this is made they no longer end the process by themselves.
+pub struct Signals {
+    term: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Begins to listen.
+    pub fn listen() -> Result<Self, String> {
+        let listen = |kind| signal(kind).map_err(|error| error.to_string());
+        Ok(Self { term: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    /// Waits for SIGTERM or SIGINT, and answers which came.
+    pub async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.term.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
     }
 }

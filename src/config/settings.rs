@@ -206,7 +206,7 @@ settings! {
     "allow-target" allow_target: Vec<String> = parse::many(parse::word), "HOST|CIDR", Nothing, Many,
         "Opens a private host or range to outgoing calls, a host also on one `:PORT` alone. Cloud metadata addresses stay closed; this service itself is opened only by host and port";
     "max-in-flight" max_in_flight: usize = parse::one(parse::count::<1, 65_536>), "N", Text("256"), Once,
-        "Calls to targets under way at once";
+        "Calls to targets under way at once; the last eighth is for teams with fewer than that under way, if there are several teams";
     "max-in-flight-per-host" max_in_flight_per_host: usize = parse::one(parse::count::<1, 65_536>), "N", Text("64"), Once,
         "The same for one target host, so that a slow one cannot starve the others";
     "max-deliveries" max_deliveries: usize = parse::one(parse::count::<1, 65_536>), "N", Text("64"), Once,

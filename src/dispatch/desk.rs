@@ -1,22 +1,36 @@
-//! Where the store hands tasks in: counts the calls under way, by host, and says how many more there is room for.
+//! Where the store hands tasks in: counts the calls under way, by host and by team, and says how many more there is room for.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
 
 use crate::store::{Capacity, Claimed, HostId, Taker};
+use crate::task::TeamId;
+
+/// One slot in so many is kept for teams with few calls under way; fewer than that are everybody's.
+const RESERVED: usize = 8;
 
 /// Calls under way, and those that are about to be.
 pub(super) struct Desk {
-    by_host: Mutex<HashMap<HostId, usize>>,
+    busy: Mutex<Busy>,
     /// Whether due tasks may be left that there was no room for: then the end of a call makes room for them.
     crowded: AtomicBool,
     closed: AtomicBool,
     slots: usize,
     per_host: usize,
+    reserve: usize,
     handed: mpsc::UnboundedSender<Vec<Claimed>>,
+}
+
+/// The calls under way, as far as they are bounded.
+#[derive(Default)]
+struct Busy {
+    calls: usize,
+    by_host: HashMap<HostId, usize>,
+    by_team: HashMap<TeamId, usize>,
 }
 
 impl Desk {
@@ -24,11 +38,12 @@ impl Desk {
     pub fn new(slots: usize, per_host: usize) -> (Arc<Self>, mpsc::UnboundedReceiver<Vec<Claimed>>) {
         let (handed, receiver) = mpsc::unbounded_channel();
         let desk = Self {
-            by_host: Mutex::default(),
+            busy: Mutex::default(),
             crowded: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             slots,
             per_host,
+            reserve: slots / RESERVED,
             handed,
         };
         (Arc::new(desk), receiver)
@@ -40,19 +55,24 @@ impl Desk {
     }
 
     /// A call ended; true if somebody may have waited for its place.
-    pub fn leave(&self, host: HostId) -> bool {
-        let mut by_host = self.by_host();
-        if let Some(calls) = by_host.get_mut(&host) {
-            *calls -= 1;
-            if *calls == 0 {
-                by_host.remove(&host);
-            }
-        }
+    pub fn leave(&self, team: TeamId, host: HostId) -> bool {
+        let mut busy = self.busy();
+        busy.calls -= 1;
+        one_less(&mut busy.by_host, host);
+        one_less(&mut busy.by_team, team);
         self.crowded.load(Ordering::SeqCst)
     }
 
-    fn by_host(&self) -> MutexGuard<'_, HashMap<HostId, usize>> {
-        self.by_host.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether the store may have passed somebody over. It alone knows whether the reserve is for anybody: if there is but one
+    /// team, the ends of its last calls wake the loop for nothing, which costs a look.
+    fn is_crowded(&self, busy: &Busy) -> bool {
+        let holds = |calls: &usize| *calls >= self.reserve;
+        let is_kept = || self.slots - busy.calls <= self.reserve && busy.by_team.values().any(holds);
+        busy.calls >= self.slots || is_kept() || busy.by_host.values().any(|calls| *calls >= self.per_host)
+    }
+
+    fn busy(&self) -> MutexGuard<'_, Busy> {
+        self.busy.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -60,25 +80,92 @@ impl Taker<Capacity, Claimed> for Desk {
     fn room(&self) -> Capacity {
         // Said before looking: a call that ends in between wakes the loop once too often rather than once too seldom.
         self.crowded.store(true, Ordering::SeqCst);
-        let in_flight = self.by_host().clone();
-        let busy: usize = in_flight.values().sum();
-        let slots = if self.closed.load(Ordering::SeqCst) { 0 } else { self.slots.saturating_sub(busy) };
-        Capacity { slots, per_host: self.per_host, in_flight }
+        let busy = self.busy();
+        let slots = if self.closed.load(Ordering::SeqCst) { 0 } else { self.slots.saturating_sub(busy.calls) };
+        let (in_flight, by_team) = (busy.by_host.clone(), busy.by_team.clone());
+        Capacity { slots, per_host: self.per_host, reserve: self.reserve, in_flight, by_team }
     }
 
     fn take(&self, claimed: Vec<Claimed>) {
-        let mut by_host = self.by_host();
+        let mut busy = self.busy();
+        busy.calls += claimed.len();
         for claim in &claimed {
-            *by_host.entry(claim.host).or_default() += 1;
+            *busy.by_host.entry(claim.host).or_default() += 1;
+            *busy.by_team.entry(claim.task.team).or_default() += 1;
         }
         // Whoever is out of room now is told by the next call that ends.
-        let full =
-            by_host.values().sum::<usize>() >= self.slots || by_host.values().any(|calls| *calls >= self.per_host);
-        self.crowded.store(full, Ordering::SeqCst);
-        drop(by_host);
+        self.crowded.store(self.is_crowded(&busy), Ordering::SeqCst);
+        drop(busy);
         if !claimed.is_empty() {
             // The loop outlives its last claim.
             let _ = self.handed.send(claimed);
         }
+    }
+}
+
+fn one_less<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: K) {
+    if let Some(count) = counts.get_mut(&key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(&key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::contract;
+
+    const ONE: TeamId = TeamId(1);
+    const TWO: TeamId = TeamId(2);
+
+    fn claims(team: TeamId, count: u16) -> Vec<Claimed> {
+        let claim = |n| {
+            let new = contract::new(team, n);
+            Claimed { task: new.task, request: new.request, host: HostId(n.into()), key_number: new.key_number }
+        };
+        (0..count).map(claim).collect()
+    }
+
+    #[test]
+    fn an_eighth_is_reserved_and_nothing_of_a_few() {
+        let reserved = |slots| Desk::new(slots, 4).0.room().reserve;
+        assert_eq!([1, 2, 7, 8, 16, 256].map(reserved), [0, 0, 0, 1, 2, 32]);
+    }
+
+    #[test]
+    fn room_is_told_by_host_and_team() {
+        let (desk, _handed) = Desk::new(16, 4);
+        desk.take(claims(ONE, 3));
+        desk.take(claims(TWO, 1));
+        desk.leave(ONE, HostId(2));
+        let room = desk.room();
+        assert_eq!((room.slots, room.per_host, room.reserve), (13, 4, 2));
+        assert_eq!(room.in_flight, [(HostId(0), 2), (HostId(1), 1)].into());
+        assert_eq!(room.by_team, [(ONE, 2), (TWO, 1)].into());
+        desk.close();
+        assert_eq!(desk.room().slots, 0);
+    }
+
+    #[test]
+    fn a_call_that_ends_is_told_of_if_somebody_may_have_been_passed_over() {
+        let (desk, _handed) = Desk::new(16, 99);
+        desk.take(claims(ONE, 13));
+        assert!(!desk.leave(ONE, HostId(0)), "there are slots for everybody");
+        desk.take(claims(ONE, 2));
+        assert!(desk.leave(ONE, HostId(0)), "the last two slots are not for this team");
+        desk.take(Vec::new());
+        assert!(!desk.leave(ONE, HostId(0)), "and now there is another");
+    }
+
+    #[test]
+    fn whoever_waits_for_the_reserve_is_told_of_anybodys_end() {
+        let (desk, _handed) = Desk::new(16, 99);
+        desk.take(claims(ONE, 14));
+        desk.take(claims(TWO, 1));
+        assert!(desk.leave(TWO, HostId(0)));
+        desk.take(claims(TWO, 2));
+        assert!(desk.leave(ONE, HostId(0)), "no slot is free");
     }
 }

@@ -85,13 +85,15 @@ pub(super) fn is_metadata(ip: IpAddr) -> bool {
 
 /// The addresses under which an allow-list may know `ip`: itself, and the IPv4 address a mapped or NAT64 one is.
 /// `::1` counts as 127.0.0.1, because `localhost` answers with both and both must pass.
-pub(super) fn aliases(ip: IpAddr) -> Vec<IpAddr> {
-    let mut aliases = vec![ip];
-    if let IpAddr::V6(v6) = ip {
-        let loopback = (v6 == Ipv6Addr::LOCALHOST).then_some(Ipv4Addr::LOCALHOST);
-        aliases.extend(v6.to_ipv4_mapped().or_else(|| nat64(v6)).or(loopback).map(IpAddr::V4));
-    }
-    aliases
+pub(super) fn aliases(ip: IpAddr) -> impl Iterator<Item = IpAddr> {
+    let within = match ip {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(v6) => {
+            let loopback = (v6 == Ipv6Addr::LOCALHOST).then_some(Ipv4Addr::LOCALHOST);
+            v6.to_ipv4_mapped().or_else(|| nat64(v6)).or(loopback)
+        }
+    };
+    std::iter::once(ip).chain(within.map(IpAddr::V4))
 }
 
 fn check_v4(ip: Ipv4Addr) -> Result<(), Refused> {

@@ -53,7 +53,7 @@ impl AllowTarget {
     }
 
     fn holds(&self, ip: IpAddr) -> bool {
-        matches!(self, Self::Net { net, .. } if address::aliases(ip).iter().any(|alias| net.contains(alias)))
+        matches!(self, Self::Net { net, .. } if address::aliases(ip).any(|alias| net.contains(&alias)))
     }
 }
 

@@ -26,9 +26,10 @@ impl Own {
     pub(super) fn is_public(&self, target: &Target) -> bool {
         let Some(public) = &self.public else { return false };
         let (url, base) = (target.url(), public.path().trim_end_matches('/'));
-        let host = |url: &Url| url.host_str().map(|host| host.trim_end_matches('.').to_ascii_lowercase());
         let below = url.path().strip_prefix(base).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        below && host(url) == host(public) && url.port_or_known_default() == public.port_or_known_default()
+        below
+            && host(url).eq_ignore_ascii_case(host(public))
+            && url.port_or_known_default() == public.port_or_known_default()
     }
 
     /// Whether a connection to this address would reach us, as far as the address tells.
@@ -38,7 +39,7 @@ impl Own {
             any if any.is_unspecified() => ip.is_loopback() || ip.is_unspecified(),
             ours => ip == ours || (ip.is_unspecified() && ours.is_loopback()),
         };
-        address::aliases(ip).into_iter().any(is_ours)
+        address::aliases(ip).any(is_ours)
     }
 
     /// Whether a connection between these two ends came out where we listen: all addresses of a machine are one machine,
@@ -49,4 +50,9 @@ impl Own {
             listen.port() == peer.port() && (everywhere || listen.ip() == peer.ip())
         })
     }
+}
+
+/// The host as it is compared: a trailing dot says nothing.
+fn host(url: &Url) -> &str {
+    url.host_str().unwrap_or_default().trim_end_matches('.')
 }

@@ -79,6 +79,10 @@ pub(super) fn check_characters(raw: &str) -> Result<(), Refused> {
     if raw.len() > MAX_URL_BYTES {
         return Err(Refused::TooLong);
     }
+    // Nearly every URL is plain; only the others are read as characters.
+    if raw.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\') {
+        return Ok(());
+    }
     let forbidden = |c: char| c.is_control() || c.is_whitespace() || c == '\\' || c == '\u{feff}';
     if raw.contains(forbidden) { Err(Refused::Character) } else { Ok(()) }
 }

@@ -1,14 +1,14 @@
 //! Memory for large request bodies. A connection costs little and a body can be megabytes, so many of the latter at once would be the
 //! end of the process. What is small is taken as it comes; for more a body leases room, and waits or goes away if others have it.
 
-use std::fs;
-use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
+
+use crate::memory;
 
 /// Up to this size a body needs no lease.
 pub(super) const SMALL: usize = 256 * 1024;
@@ -26,7 +26,7 @@ const PART: u64 = 8;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The room of this process.
-static ROOM: LazyLock<Room> = LazyLock::new(|| Room::of((memory() / PART).clamp(LEAST, MOST)));
+static ROOM: LazyLock<Room> = LazyLock::new(|| Room::of((memory::limit() / PART).clamp(LEAST, MOST)));
 
 /// Room for so many bytes at once.
 struct Room {
@@ -66,35 +66,6 @@ pub(super) fn hold(bytes: Bytes, lease: Lease) -> Bytes {
     Bytes::from_owner(Held(bytes, lease))
 }
 
-/// What this process may use: what there is, or what its control group leaves it.
-fn memory() -> u64 {
-    let read = |path: PathBuf| fs::read_to_string(path).ok();
-    let total = read("/proc/meminfo".into()).and_then(|text| {
-        let kib = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?.trim().strip_suffix(" kB")?;
-        kib.parse::<u64>().ok()?.checked_mul(1024)
-    });
-    let groups = read("/proc/self/cgroup".into()).unwrap_or_default();
-    let limits = limit_files(&groups).into_iter().filter_map(|path| read(path)?.trim().parse().ok());
-    limits.chain(total).min().unwrap_or(MOST)
-}
-
-/// Where the limits of the control groups stand, in either version; in a container they are at the root.
-fn limit_files(groups: &str) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for line in groups.lines() {
-        let mut parts = line.splitn(3, ':').skip(1);
-        let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else { continue };
-        let (root, file) = match controllers {
-            "" => ("/sys/fs/cgroup", "memory.max"),
-            all if all.split(',').any(|one| one == "memory") => ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
-            _ => continue,
-        };
-        files.push(PathBuf::from(format!("{root}{path}/{file}")));
-        files.push(PathBuf::from(format!("{root}/{file}")));
-    }
-    files
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,20 +85,5 @@ mod tests {
         assert!(room.lease(16 << 20, soon).await.is_some());
         drop(rest);
         assert!(room.lease(usize::MAX, soon).await.is_some(), "more than there is, it has alone");
-    }
-
-    #[test]
-    fn the_limits_of_both_versions_of_control_groups_are_found() {
-        let first = "12:cpu,cpuacct:/x\n4:memory:/a/b\n0::/c\n";
-        let files = limit_files(first).into_iter().map(|path| path.display().to_string()).collect::<Vec<_>>();
-        let root = "/sys/fs/cgroup";
-        let expected = [
-            format!("{root}/memory/a/b/memory.limit_in_bytes"),
-            format!("{root}/memory/memory.limit_in_bytes"),
-            format!("{root}/c/memory.max"),
-            format!("{root}/memory.max"),
-        ];
-        assert_eq!(files, expected);
-        assert!(memory() > 0);
     }
 }

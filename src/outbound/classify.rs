@@ -41,19 +41,21 @@ pub fn classify(outcome: Result<Answer, CallError>, attempt: Attempt<'_>) -> Opt
 }
 
 fn judge(status: u16, retry_after_ms: Option<i64>, attempt: Attempt<'_>) -> task::Answer {
-    let named = status_text(status);
     match status {
-        500..=599 => task::Answer::Retryable { status, error: format!("Server error: HTTP {named}"), retry_after_ms },
-        _ if attempt.retry_on.contains(&status) => {
-            task::Answer::Retryable { status, error: rejected(&named), retry_after_ms }
+        500..=599 => {
+            let error = format!("Server error: HTTP {}", status_text(status));
+            task::Answer::Retryable { status, error, retry_after_ms }
         }
-        400..=499 => task::Answer::Rejected { status, error: rejected(&named) },
+        _ if attempt.retry_on.contains(&status) => {
+            task::Answer::Retryable { status, error: rejected(status), retry_after_ms }
+        }
+        400..=499 => task::Answer::Rejected { status, error: rejected(status) },
         _ => task::Answer::Accepted { status, job: None },
     }
 }
 
-fn rejected(named: &str) -> String {
-    format!("Target rejected the request: HTTP {named}")
+fn rejected(status: u16) -> String {
+    format!("Target rejected the request: HTTP {}", status_text(status))
 }
 
 /// `500 - Internal Server Error`; just the number where it has no name.

@@ -47,7 +47,10 @@ impl Wire {
     where
         T: Read + Write + Unpin + Send + 'static,
     {
-        let (sender, connection) = http1::Builder::new().max_header_size(MAX_HEAD_BYTES).handshake(stream).await?;
+        let mut http = http1::Builder::new();
+        // No more is read ahead than a head may have: otherwise hyper reads up to 400 KiB of a body that nobody asked on for.
+        http.max_header_size(MAX_HEAD_BYTES).max_buf_size(MAX_HEAD_BYTES);
+        let (sender, connection) = http.handshake(stream).await?;
         let driver = tokio::spawn(async move {
             // Its errors reach the request that is under way; without one they are nobody's.
             let _ = connection.await;

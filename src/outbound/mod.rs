@@ -12,12 +12,14 @@ mod message;
 mod pool;
 mod redirect;
 mod resolve;
+mod room;
 mod secret;
 mod signing;
 mod socket;
 #[cfg(test)]
 mod tests;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -39,6 +41,7 @@ use crate::guard::{Guard, Target};
 use connect::Opener;
 use pool::{Key, Pool};
 use redirect::{Hop, MAX_REDIRECTS, Redirects};
+use room::Rooms;
 
 /// The largest answer taken, unless configured otherwise.
 pub const DEFAULT_MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
@@ -106,6 +109,7 @@ struct Shared {
     opener: Opener,
     pool: Arc<Pool>,
     max_answer_bytes: usize,
+    rooms: Arc<Rooms>,
     user_agent: HeaderValue,
 }
 
@@ -118,6 +122,7 @@ impl Client {
             opener,
             pool: Pool::new(),
             max_answer_bytes: config.max_answer_bytes,
+            rooms: room::ROOMS.clone(),
             user_agent: config.user_agent,
         };
         Self { shared: Arc::new(shared) }
@@ -157,7 +162,10 @@ impl Client {
     ) -> Result<Answer, CallError> {
         let started = Instant::now();
         let call = Call { client: &self.shared, team, redirects, sent: AtomicBool::new(false) };
-        let timed = tokio::time::timeout(request.timeout, call.run(request));
+        let timeout = request.timeout;
+        // Pinned here, so that the large state of a call is not moved into what bounds it.
+        let running = pin!(call.run(request));
+        let timed = tokio::time::timeout(timeout, running);
         match stop.run_until_cancelled(timed).await {
             Some(Ok(Ok(answer))) => Ok(Answer { elapsed: started.elapsed(), ..answer }),
             Some(Ok(Err(error))) => Err(error),
@@ -190,7 +198,8 @@ impl Call<'_> {
                 Redirects::Usual | Redirects::Fetching => redirect::location(&live.response)?,
             };
             let Some(location) = location else {
-                return answer::read(live, key, &self.client.pool, self.client.max_answer_bytes).await;
+                let Shared { pool, max_answer_bytes, rooms, .. } = self.client;
+                return answer::read(live, key, pool, *max_answer_bytes, rooms).await;
             };
             answer::give_back(live, key, &self.client.pool).await;
             hop = hop.follow(&self.client.guard, status, &location)?;
@@ -208,7 +217,8 @@ impl Call<'_> {
                 Err(message::SendError::Broken(text)) => return Err(CallError::Broken(text)),
             }
         }
-        let wire = self.client.opener.open(&hop.target).await.map_err(|error| self.place(error))?;
+        // Boxed: most requests find a kept connection, and need not carry the state of a handshake along.
+        let wire = Box::pin(self.client.opener.open(&hop.target)).await.map_err(|error| self.place(error))?;
         wire.send(request, &self.sent).await.map_err(|error| match error {
             message::SendError::Returned { text, .. } => self.place(CallError::NotSent(text)),
             message::SendError::Broken(text) => CallError::Broken(text),

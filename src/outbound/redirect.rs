@@ -55,10 +55,12 @@ fn forbidden(why: &str) -> CallError {
 impl Hop {
     pub(super) fn first(request: Request, redirects: Redirects) -> Self {
         let Request { method, target, headers, body, own, signer, .. } = request;
-        // The creation has refused these already. One that got here all the same must not frame our request.
-        let harmless = headers.into_iter().filter(|(name, _)| check_header(name.as_str(), "").is_ok());
         let body = body.filter(|_| carries_body(&method));
-        Self { headers: harmless.chain(own).collect(), method, target, body, signer, redirects }
+        // The creation has refused these already. One that got here all the same must not frame our request.
+        let mut all = Vec::with_capacity(headers.len() + own.len());
+        all.extend(headers.into_iter().filter(|(name, _)| check_header(name.as_str(), "").is_ok()));
+        all.extend(own);
+        Self { headers: all, method, target, body, signer, redirects }
     }
 
     /// The request that answers a redirect to `location`.

@@ -191,8 +191,11 @@ fn count(
     name: &str,
     minute: i64,
 ) {
-    let known = teams.get_mut(&call.team).is_some_and(|team| pick(team).contains_key(name));
-    if !known && !make_room(teams, call.team, pick, minute) {
+    // Nearly always it is a name that is counted already.
+    if let Some(ring) = teams.get_mut(&call.team).and_then(|team| pick(team).get_mut(name)) {
+        return ring.at(minute).add(call.failed, call.took);
+    }
+    if !make_room(teams, call.team, pick, minute) {
         return;
     }
     change(teams, call.team, |team| {

@@ -1,6 +1,8 @@
 //! How the parts of a task that are written once look on disk: JSON beside the raw body, so that a later version can
 //! add to them and a person can read them.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -17,25 +19,32 @@ pub(super) struct Written {
     pub body: Option<Bytes>,
 }
 
+impl Written {
+    /// Head and body.
+    pub fn parts(&self) -> (&str, Option<&[u8]>) {
+        (&self.head, self.body.as_deref())
+    }
+}
+
 #[derive(Serialize, Deserialize)]
-struct RequestHead {
-    url: String,
-    method: String,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    headers: Vec<(String, String)>,
+struct RequestHead<'a> {
+    url: Cow<'a, str>,
+    method: Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    headers: Cow<'a, [(String, String)]>,
     timeout_ms: i64,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    retry_on: Vec<u16>,
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    retry_on: Cow<'a, [u16]>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     delay_until: Option<i64>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     wait_for_signal: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    on_complete_url: Option<String>,
+    on_complete_url: Option<Cow<'a, str>>,
     #[serde(default)]
     on_complete_max_retries: u32,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    metadata: Vec<(String, String)>,
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    metadata: Cow<'a, [(String, String)]>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     retry_of: Option<uuid::Uuid>,
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -66,16 +75,12 @@ struct StoredFollow {
 }
 
 fn store_follow(follow: &Follow) -> Option<StoredFollow> {
+    if *follow == Follow::default() {
+        return None;
+    }
     let Follow { provider, poll_config, use_callback, callback_config, callback_secret, provider_params } =
         follow.clone();
-    (*follow != Follow::default()).then_some(StoredFollow {
-        provider,
-        poll_config,
-        use_callback,
-        callback_config,
-        callback_secret,
-        provider_params,
-    })
+    Some(StoredFollow { provider, poll_config, use_callback, callback_config, callback_secret, provider_params })
 }
 
 fn load_follow(stored: Option<StoredFollow>) -> Follow {
@@ -137,41 +142,45 @@ struct PayloadHead {
 }
 
 pub(super) fn write_request(request: &Request) -> Written {
-    let head = RequestHead {
-        url: request.target_url.clone(),
-        method: request.method.name().to_owned(),
-        headers: request.headers.clone(),
+    let body = request.body.as_ref().map(|body| Bytes::copy_from_slice(body.as_bytes()));
+    Written { head: write_request_head(request), body }
+}
+
+/// A request without its body.
+pub(super) fn write_request_head(request: &Request) -> String {
+    to_json(&RequestHead {
+        url: Cow::Borrowed(&request.target_url),
+        method: Cow::Borrowed(request.method.name()),
+        headers: Cow::Borrowed(&request.headers),
         timeout_ms: request.timeout_ms,
-        retry_on: request.retry_on.clone(),
+        retry_on: Cow::Borrowed(&request.retry_on),
         delay_until: request.delay_until.map(|at| at.0),
         wait_for_signal: request.wait_for_signal,
-        on_complete_url: request.on_complete_url.clone(),
+        on_complete_url: request.on_complete_url.as_deref().map(Cow::Borrowed),
         on_complete_max_retries: request.on_complete_max_retries,
-        metadata: request.metadata.clone(),
+        metadata: Cow::Borrowed(&request.metadata),
         retry_of: request.retry_of.map(|id| id.0),
         depth: request.depth,
         follow: store_follow(&request.follow),
-    };
-    let body = request.body.as_ref().map(|body| Bytes::copy_from_slice(body.as_bytes()));
-    Written { head: to_json(&head), body }
+    })
 }
 
 pub(super) fn read_request(head: &str, body: Option<Vec<u8>>) -> Result<Request, StoreError> {
-    let head: RequestHead = from_json(head)?;
+    let head: RequestHead<'_> = from_json(head)?;
     let method = Method::from_name(&head.method).ok_or_else(|| broken("method"))?;
     let body = body.map(String::from_utf8).transpose().map_err(|_| broken("request body"))?;
     Ok(Request {
-        target_url: head.url,
+        target_url: head.url.into_owned(),
         method,
-        headers: head.headers,
+        headers: head.headers.into_owned(),
         body,
         timeout_ms: head.timeout_ms,
-        retry_on: head.retry_on,
+        retry_on: head.retry_on.into_owned(),
         delay_until: head.delay_until.map(Timestamp),
         wait_for_signal: head.wait_for_signal,
-        on_complete_url: head.on_complete_url,
+        on_complete_url: head.on_complete_url.map(Cow::into_owned),
         on_complete_max_retries: head.on_complete_max_retries,
-        metadata: head.metadata,
+        metadata: head.metadata.into_owned(),
         retry_of: head.retry_of.map(TaskId),
         depth: head.depth,
         follow: load_follow(head.follow),
@@ -180,9 +189,9 @@ pub(super) fn read_request(head: &str, body: Option<Vec<u8>>) -> Result<Request,
 
 /// A request's method, URL and provider, without the rest.
 pub(super) fn read_request_head(head: &str) -> Result<(Method, String, Option<String>), StoreError> {
-    let head: RequestHead = from_json(head)?;
+    let head: RequestHead<'_> = from_json(head)?;
     let method = Method::from_name(&head.method).ok_or_else(|| broken("method"))?;
-    Ok((method, head.url, head.follow.and_then(|follow| follow.provider)))
+    Ok((method, head.url.into_owned(), head.follow.and_then(|follow| follow.provider)))
 }
 
 pub(super) fn write_payload(payload: &Payload) -> Written {
@@ -307,11 +316,13 @@ fn load_entry(stored: StoredEntry) -> Result<Entry, StoreError> {
     })
 }
 
-fn to_json(value: &impl Serialize) -> String {
+/// Writes plain data.
+pub(super) fn to_json(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("plain data is always JSON")
 }
 
-fn from_json<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, StoreError> {
+/// Reads what [`to_json`] wrote.
+pub(super) fn from_json<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, StoreError> {
     serde_json::from_str(text).map_err(|error| StoreError::Unavailable(format!("a stored row cannot be read: {error}")))
 }
 

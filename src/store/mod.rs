@@ -1,6 +1,7 @@
 //! Where tasks live. A trait of atomic acts, its promises as tests ([`contract`]), and its backends.
 
 pub mod browse;
+mod capacity;
 #[doc(hidden)]
 pub mod contract;
 mod encoding;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+pub use capacity::Capacity;
 pub use people::{
     Account, Action, Actor, AuditQuery, Change, Directory, Door, Identity, Invitation, Joining, Line, Member, Presence,
     Role, Scope, Session,
@@ -127,17 +129,6 @@ pub struct EventRecord {
     pub entry: Entry,
     /// The body that came with it, for a late callback.
     pub body: Option<bytes::Bytes>,
-}
-
-/// How much a dispatcher can take on.
-#[derive(Clone, Debug, Default)]
-pub struct Capacity {
-    /// At most this many tasks.
-    pub slots: usize,
-    /// At most this many calls in flight to one host.
-    pub per_host: usize,
-    /// Calls in flight now, by host.
-    pub in_flight: std::collections::HashMap<HostId, usize>,
 }
 
 /// A task that was claimed for a call.
@@ -296,8 +287,9 @@ pub trait Store: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<Task, StoreError>;
 
-    /// Claims due tasks: teams take turns; inside a team by priority, then by due time; never beyond a host's bound.
-    /// No task is ever claimed twice at once.
+    /// Claims due tasks: teams take turns; inside a team by priority, then by due time; never beyond a host's bound, and
+    /// what is reserved only for teams with few calls in flight, if there is more than one team. No task is ever claimed
+    /// twice at once.
     async fn claim(
         &self,
         capacity: Capacity,

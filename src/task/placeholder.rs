@@ -1,5 +1,7 @@
 //! The placeholder for the callback URL: where a request may mention it, and what it is replaced by.
 
+use std::sync::LazyLock;
+
 use bytes::Bytes;
 use memchr::memmem;
 
@@ -8,9 +10,11 @@ use super::{Payload, Request};
 /// What a request says where the callback URL belongs.
 pub const CALLBACK_URL: &str = "{asyncqueue_callback_url}";
 
+static FINDER: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(CALLBACK_URL));
+
 /// Whether any part of the request mentions the placeholder.
 pub fn mentioned(request: &Request) -> bool {
-    let mentions = |text: &str| text.contains(CALLBACK_URL);
+    let mentions = |text: &str| FINDER.find(text.as_bytes()).is_some();
     mentions(&request.target_url)
         || request.headers.iter().any(|(_, value)| mentions(value))
         || request.body.as_deref().is_some_and(mentions)
@@ -25,17 +29,25 @@ pub fn out_of_place(url: &str) -> bool {
 
 /// The URL with the callback URL put in: as it is in the path, percent-encoded in the query.
 pub fn fill_url(url: &str, callback_url: &str) -> String {
-    let Some(query) = url.find('?') else {
-        return url.replace(CALLBACK_URL, callback_url);
-    };
-    let (path, query) = url.split_at(query);
-    let filled = path.replace(CALLBACK_URL, callback_url);
-    filled + &query.replace(CALLBACK_URL, &percent_encode(callback_url))
+    let (path, query) = url.split_at(url.find('?').unwrap_or(url.len()));
+    let filled = fill(path, callback_url);
+    match FINDER.find(query.as_bytes()) {
+        Some(_) => filled + &fill(query, &percent_encode(callback_url)),
+        None => filled + query,
+    }
 }
 
 /// Text with the callback URL put in as it is.
 pub fn fill(text: &str, callback_url: &str) -> String {
-    text.replace(CALLBACK_URL, callback_url)
+    let mut filled = String::with_capacity(text.len() + callback_url.len());
+    let mut rest = 0;
+    for at in FINDER.find_iter(text.as_bytes()) {
+        filled.push_str(&text[rest..at]);
+        filled.push_str(callback_url);
+        rest = at + CALLBACK_URL.len();
+    }
+    filled.push_str(&text[rest..]);
+    filled
 }
 
 /// Where the path begins: behind the authority, or at the end if there is no path.
@@ -102,6 +114,13 @@ mod tests {
         let expected = "https://x.example/https://q.example/v1/callbacks/ab\
                         ?a=1&hook=https%3A%2F%2Fq.example%2Fv1%2Fcallbacks%2Fab";
         assert_eq!(filled, expected);
+    }
+
+    #[test]
+    fn it_is_filled_in_wherever_it_stands_and_nothing_else_changes() {
+        assert_eq!(fill("é{asyncqueue_callback_url}日{asyncqueue_callback_url}", "u"), "éu日u");
+        assert_eq!(fill("{{asyncqueue_callback_url}}{asyncqueue_callback_ur", "u"), "{u}{asyncqueue_callback_ur");
+        assert_eq!(fill("", "u"), "");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::json;
@@ -103,6 +104,23 @@ async fn whoever_listens_to_the_world_says_how_it_calls_back() {
     let url = outcome.json()["callbackUrl"].as_str().unwrap().to_owned();
     assert!(url.starts_with("https://queue.example/base/v1/callbacks/"), "{}", &url[..40]);
     world.settle_and_check(server).await;
+}
+
+/// Hits the time between the listener and the end of the start, which a signal once ended out of order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_that_comes_with_the_first_connection_is_in_order() {
+    let site = Site::new("op-early-stop");
+    for _ in 0..5 {
+        let mut child = site.serve().stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        while std::net::TcpStream::connect(site.addr).is_err() {
+            assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let told = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
+        assert!(told.is_ok_and(|status| status.success()));
+        let status = child.wait().unwrap();
+        assert!(status.success(), "SIGTERM during the start: {status}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

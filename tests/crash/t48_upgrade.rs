@@ -46,6 +46,28 @@ fn layout(path: &Path) -> BTreeSet<(String, Option<String>)> {
     rows.collect::<Result<_, _>>().expect("a schema")
 }
 
+/// Writes into their rows what is in the redo table, which an older layout has not.
+fn put_in_place(path: &Path) {
+    let mut db = open(path);
+    let step = db.transaction().expect("a transaction");
+    let changes: Vec<(i64, String)> = {
+        let mut all = step.prepare("SELECT id, changed FROM redo ORDER BY id").expect("the table");
+        let rows = all.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).expect("its rows");
+        rows.collect::<Result<_, _>>().expect("its rows")
+    };
+    let put = "UPDATE task SET head = ?1, status = ?2 ->> '$[1][0]', at = ?2 ->> '$[1][1]', flags = ?2 ->> '$[1][2]', \
+        attempt = ?2 ->> '$[2][0]', retries = ?2 ->> '$[2][1]', started_at = ?2 ->> '$[2][2]', error = ?2 ->> '$[3]', \
+        answer = ?2 ->> '$[4][0]', result = ?2 ->> '$[4][1]', progress = ?2 ->> '$[4][2]', \
+        hook_status = ?2 ->> '$[5][0]', hook_attempts = ?2 ->> '$[5][1]', hook_code = ?2 ->> '$[5][2]', \
+        hook_next = ?2 ->> '$[5][3]' WHERE key = ?2 ->> '$[0]' AND head < ?1";
+    assert!(!changes.is_empty(), "nothing was behind: the window was missed");
+    for change in &changes {
+        step.execute(put, rusqlite::params![change.0, change.1]).expect("a change");
+    }
+    step.execute("DELETE FROM redo", []).expect("an empty table");
+    step.commit().expect("the changes");
+}
+
 /// Puts a store of an older layout in the place of one of this program's, with the same in all tables that it has.
 fn make_older(path: &Path, scripts: &[String]) {
     // What was committed and is in the log only is in the database after this.
@@ -187,6 +209,7 @@ async fn upgrade(older: &[String], newest: usize) {
     world.note_down();
     server.kill();
     let path = world.site.database();
+    put_in_place(&path);
     let (whole, states) = (layout(&path), by_state(&path));
     assert_eq!((states[1].len(), &states[0]), (STATES.len(), &states[1]), "not every state is there");
     make_older(&path, older);

@@ -1,9 +1,9 @@
 //! The journal's days: made before they come, dropped when retention has emptied them.
 
-use asyncqueue::store::{Store, StoreError};
+use asyncqueue::store::Store;
 use asyncqueue::task::{TaskId, Timestamp};
 
-use super::{create, ended, sql, team};
+use super::{create, ended, is_gone, sql, team};
 use crate::shared::Shared;
 
 const HOUR: i64 = 3_600_000;
@@ -36,10 +36,6 @@ fn tomorrow(store: &Shared) -> i64 {
 fn lines(store: &Shared, id: TaskId) -> (usize, String) {
     let found = sql(store, &format!("SELECT tableoid::regclass FROM journal WHERE id = '{}'", id.0));
     (found.lines().count(), found.lines().next().unwrap_or_default().to_owned())
-}
-
-async fn is_gone(store: &Shared, id: TaskId) -> bool {
-    matches!(store.read(id).await, Err(StoreError::NotFound))
 }
 
 #[tokio::test]

@@ -1,13 +1,14 @@
 //! What only a store with several nodes, and partitions, has to promise.
 
 mod days;
+mod ends;
 mod people;
 mod queues;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use asyncqueue::store::{HostId, NewTask, NewTeam, Store};
+use asyncqueue::store::{HostId, NewTask, NewTeam, Store, StoreError};
 use asyncqueue::task::{Backoff, Event, Follow, Method, Policy, Request, Task, TaskId, TeamId, Then, Timestamp};
 
 use crate::postgres;
@@ -73,4 +74,8 @@ async fn ended(store: &Shared, team: TeamId, at: Timestamp) -> TaskId {
     let id = create(store, team, at).await;
     store.transition(id, Event::Cancel, None, at).await.unwrap();
     id
+}
+
+async fn is_gone(store: &Shared, id: TaskId) -> bool {
+    matches!(store.read(id).await, Err(StoreError::NotFound))
 }

@@ -1,7 +1,5 @@
 //! What is few is found among very many, and what is broken keeps nobody else waiting.
 
-use std::collections::HashMap;
-
 use asyncqueue::store::browse::{Browse, Search};
 use asyncqueue::store::{Capacity, Store};
 use asyncqueue::task::{Status, TaskId, Timestamp};
@@ -63,7 +61,7 @@ async fn a_task_whose_request_cannot_be_read_keeps_no_other_waiting() {
     let broken = create(&store, team, at).await;
     let sound = create(&store, team, at).await;
     sql(&store, &format!("UPDATE journal SET head = 'no request' WHERE id = '{}'", broken.0));
-    let capacity = Capacity { slots: 10, per_host: 10, in_flight: HashMap::new() };
+    let capacity = Capacity { slots: 10, per_host: 10, ..Capacity::default() };
     let claimed = store.claim(capacity, at.plus_millis(60_000), at.plus_millis(1)).await.unwrap();
     assert_eq!(claimed.iter().map(|claim| claim.task.id).collect::<Vec<_>>(), [sound]);
 }

@@ -48,13 +48,14 @@ pub(super) fn read(fields: &Fields<'_>, reader: &mut Reader<'_, '_>, request: &m
     if request.follow.use_callback {
         check_passing(reader, template, request, api);
     }
-    let eases = request.follow.use_callback || placeholder::mentioned(request);
+    let eases = || request.follow.use_callback || placeholder::mentioned(request);
     let max_wait_ms = match template {
         Some(template) => template.max_duration_ms(),
         None if rule.is_some() => RULED_WAIT_MS,
         None => WAIT_MS,
     };
-    let policy = |poll: &PollConfig| PollPolicy { every_ms: poll.interval_ms(), for_ms: poll.max_duration_ms(), eases };
+    let policy =
+        |poll: &PollConfig| PollPolicy { every_ms: poll.interval_ms(), for_ms: poll.max_duration_ms(), eases: eases() };
     Followed { poll: poll.as_ref().map(policy), max_wait_ms }
 }
 

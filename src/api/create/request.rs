@@ -5,13 +5,14 @@ use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
 
 use super::following;
 use crate::api::Api;
 use crate::api::fields::{Fields, Reader};
 use crate::api::problem::{Detail, Problem};
 use crate::follow;
-use crate::guard::{Guard, MAX_URL_BYTES, Refused, Target, check_header};
+use crate::guard::{MAX_URL_BYTES, Refused, Target, check_header};
 use crate::store::HostId;
 use crate::task::{Backoff, Follow, Method, Policy, Request, TeamId, Then, Timestamp, placeholder};
 use crate::vault::{self, Denied};
@@ -47,15 +48,17 @@ const METADATA_BYTES_MAX: usize = 4 * 1024;
 const DAY_MS: i64 = 24 * 3600 * 1000;
 
 /// A checked creation.
-pub struct Asked {
+pub struct Asked<'a> {
     pub request: Request,
+    /// The call's body as the creation spelled it.
+    pub body: Option<&'a RawValue>,
     pub policy: Policy,
     pub priority: u8,
     pub host: HostId,
 }
 
 /// Reads and checks the body of a creation.
-pub fn parse(text: &[u8], api: &Api) -> Result<Asked, Problem> {
+pub fn parse<'a>(text: &'a [u8], api: &Api) -> Result<Asked<'a>, Problem> {
     let fields = Fields::parse(text, FIELDS)?;
     let mut reader = Reader::new(&fields);
     let mut request = read_request(&mut reader, api);
@@ -75,10 +78,11 @@ pub fn parse(text: &[u8], api: &Api) -> Result<Asked, Problem> {
         completion: request.on_complete_url.is_some(),
     };
     let priority = u8::try_from(reader.integer("priority", 5, 1..=10)).unwrap_or(5);
-    let target = check_target(&request.target_url, api, &mut reader);
+    let host = check_target(&request.target_url, api, &mut reader);
     reader.finish()?;
-    let target = target.ok_or_else(|| Problem::bad_request("targetUrl is required"))?;
-    Ok(Asked { request, policy, priority, host: super::host_id(&target.authority()) })
+    let host = host.ok_or_else(|| Problem::bad_request("targetUrl is required"))?;
+    let body = fields.json("body").filter(|_| request.body.is_some());
+    Ok(Asked { request, body, policy, priority, host })
 }
 
 /// Checks that every reference to a secret may be used as the request uses it.
@@ -112,7 +116,8 @@ fn refused_reference(field: &str, denied: Denied) -> Problem {
 
 /// The host that a request will call.
 pub fn host_of(request: &Request, api: &Api) -> Result<HostId, Problem> {
-    Ok(super::host_id(&target(request, api)?.authority()))
+    let host = api.targets.check(&api.guard, &filled(&request.target_url, api));
+    host.map_err(|refused| Problem::bad_request(url_message("targetUrl", &refused)))
 }
 
 fn target(request: &Request, api: &Api) -> Result<Target, Problem> {
@@ -130,7 +135,7 @@ fn read_request(reader: &mut Reader<'_, '_>, api: &Api) -> Request {
         retry_on: retry_on(reader),
         delay_until: delay_until(reader, api.clock.now()),
         wait_for_signal: reader.read_or("waitForSignal", "true or false", false),
-        on_complete_url: on_complete_url(reader, &api.guard),
+        on_complete_url: on_complete_url(reader, api),
         on_complete_max_retries: reader.integer("onCompleteMaxRetries", 5, 0..=10),
         metadata: metadata(reader),
         retry_of: None,
@@ -147,7 +152,7 @@ fn target_url(reader: &mut Reader<'_, '_>) -> String {
     url
 }
 
-fn check_target(url: &str, api: &Api, reader: &mut Reader<'_, '_>) -> Option<Target> {
+fn check_target(url: &str, api: &Api, reader: &mut Reader<'_, '_>) -> Option<HostId> {
     if url.is_empty() {
         reader.refuse("targetUrl", "targetUrl is required");
         return None;
@@ -156,8 +161,8 @@ fn check_target(url: &str, api: &Api, reader: &mut Reader<'_, '_>) -> Option<Tar
         reader.refuse("targetUrl", format!("targetUrl must be at most {MAX_URL_BYTES} bytes long"));
         return None;
     }
-    match api.guard.check_url(&filled(url, api)) {
-        Ok(target) => Some(target),
+    match api.targets.check(&api.guard, &filled(url, api)) {
+        Ok(host) => Some(host),
         Err(refused) => {
             reader.refuse("targetUrl", url_message("targetUrl", &refused));
             None
@@ -166,11 +171,11 @@ fn check_target(url: &str, api: &Api, reader: &mut Reader<'_, '_>) -> Option<Tar
 }
 
 /// The URL as it will look with a callback URL in it.
-pub(super) fn filled(url: &str, api: &Api) -> String {
+pub(super) fn filled<'a>(url: &'a str, api: &Api) -> Cow<'a, str> {
     if !url.contains(placeholder::CALLBACK_URL) {
-        return url.to_owned();
+        return Cow::Borrowed(url);
     }
-    placeholder::fill_url(url, &format!("{}{}", api.callback_base, "0".repeat(64)))
+    Cow::Owned(placeholder::fill_url(url, &format!("{}{}", api.callback_base, "0".repeat(64))))
 }
 
 /// Why a URL is refused, for people.
@@ -183,9 +188,9 @@ pub(super) fn url_message(field: &str, refused: &Refused) -> String {
     }
 }
 
-fn on_complete_url(reader: &mut Reader<'_, '_>, guard: &Guard) -> Option<String> {
+fn on_complete_url(reader: &mut Reader<'_, '_>, api: &Api) -> Option<String> {
     let url = reader.string("onCompleteUrl")?;
-    if let Err(refused) = guard.check_url(&url) {
+    if let Err(refused) = api.targets.check(&api.guard, &url) {
         reader.refuse("onCompleteUrl", url_message("onCompleteUrl", &refused));
     }
     Some(url)

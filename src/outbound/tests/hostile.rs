@@ -1,11 +1,13 @@
 //! Targets that answer too much, too slowly, or not in HTTP.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::harness::*;
 use crate::outbound::CallError;
+use crate::outbound::room::Rooms;
 
 const HOST: &str = "127.0.0.1";
 
@@ -61,6 +63,38 @@ async fn a_drip_ends_at_the_deadline() {
         let malformed = CallError::Broken("malformed answer".to_owned());
         assert!(error == CallError::TimedOut { sent: true } || (first.is_empty() && error == malformed), "{error:?}");
     }
+}
+
+/// An answer without a length that has begun may become 1 MiB, so that two take all that one team may have of the 4 MiB for such.
+#[tokio::test]
+async fn targets_that_keep_large_answers_going_hold_up_no_other_team() {
+    let begun = format!("HTTP/1.1 200 OK\r\n\r\n{}", "x".repeat(100_000)).into_bytes();
+    let endless = Server::start(move |_| Reply::Repeat(begun.clone(), vec![b'x'], Duration::from_millis(20))).await;
+    let quick = Server::start(|_| Reply::ok(&"y".repeat(100_000))).await;
+    let rooms = Rooms::of(12 << 20);
+    let mut caller = caller(&[]);
+    Arc::get_mut(&mut caller.client.shared).expect("one client").rooms = rooms.clone();
+    let call = |team, server: &Server, timeout| {
+        let mut request = caller.get(&server.url(HOST, "/"));
+        request.timeout = timeout;
+        let client = caller.client.clone();
+        async move { client.call(team, request).await }
+    };
+    let mut kept_going = tokio::task::JoinSet::new();
+    for _ in 0..3 {
+        kept_going.spawn(call(1, &endless, LONG));
+    }
+    while rooms.held() < 2 << 20 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let late = call(1, &quick, Duration::from_millis(300)).await;
+    assert_eq!(late.unwrap_err(), CallError::TimedOut { sent: true });
+    let answer = call(2, &quick, LONG).await.unwrap();
+    assert_eq!((answer.body.len(), rooms.held()), (100_000, (2 << 20) + 100_000));
+    drop(answer);
+    kept_going.shutdown().await;
+    assert_eq!(rooms.held(), 0);
+    assert!(call(1, &quick, LONG).await.is_ok());
 }
 
 #[tokio::test]

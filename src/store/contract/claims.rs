@@ -180,6 +180,115 @@ pub async fn calls_in_flight_count_towards_a_hosts_bound(store: &dyn Store) {
     assert_eq!(store.claim(bounded, T, T).await.unwrap(), []);
 }
 
+/// Sixteen slots, the last two of them reserved.
+fn reserving() -> Capacity {
+    Capacity { slots: 16, per_host: 4, reserve: 2, ..Capacity::default() }
+}
+
+/// Creates tasks that are due at once, four for each host.
+async fn due_at_many_hosts(store: &dyn Store, team: TeamId, numbers: std::ops::Range<u16>) {
+    for n in numbers {
+        store.create(NewTask { host: HostId(i64::from(n / 4)), ..new(team, n) }).await.unwrap();
+    }
+}
+
+/// Claims for a dispatcher whose calls do not end; answers the tasks' ids.
+async fn claim_into(store: &dyn Store, capacity: &mut Capacity) -> Vec<TaskId> {
+    let claimed = store.claim(capacity.clone(), T, T).await.unwrap();
+    enter(capacity, &claimed);
+    ids(&claimed)
+}
+
+fn enter(capacity: &mut Capacity, claimed: &[Claimed]) {
+    for claim in claimed {
+        capacity.enter(claim.task.team, claim.host, 1);
+    }
+}
+
+pub async fn the_last_slots_are_not_for_a_team_with_many_calls(store: &dyn Store) {
+    let (busy, other) = (team(store, "busy").await, team(store, "other").await);
+    due_at_many_hosts(store, busy, 0..20).await;
+    let mut capacity = reserving();
+    assert_eq!(claim_into(store, &mut capacity).await, (0..14).map(id).collect::<Vec<_>>());
+    assert_eq!(claim_into(store, &mut capacity).await, []);
+    let mut one_ended = reserving();
+    one_ended.enter(busy, HostId(99), 13);
+    assert_eq!(claim_into(store, &mut one_ended).await, [id(14)]);
+    due_at_many_hosts(store, other, 80..83).await;
+    assert_eq!(claim_into(store, &mut capacity).await, [80, 81].map(id), "as many as are reserved");
+    assert_eq!(capacity.slots, 0);
+}
+
+pub async fn a_team_that_is_alone_may_have_every_slot(store: &dyn Store) {
+    let alone = team(store, "alone").await;
+    due_at_many_hosts(store, alone, 0..20).await;
+    let mut capacity = reserving();
+    capacity.enter(alone, HostId(99), 1);
+    assert_eq!(claim_into(store, &mut capacity).await.len(), 15);
+    let mut two_ended = reserving();
+    two_ended.enter(alone, HostId(99), 14);
+    team(store, "new").await;
+    assert_eq!(claim_into(store, &mut two_ended).await, [], "it is alone no longer");
+}
+
+pub async fn two_busy_teams_leave_room_for_a_third(store: &dyn Store) {
+    let (one, two) = (team(store, "one").await, team(store, "two").await);
+    due_at_many_hosts(store, one, 0..20).await;
+    due_at_many_hosts(store, two, 40..60).await;
+    let mut capacity = reserving();
+    assert_eq!(claim_into(store, &mut capacity).await.len(), 14);
+    assert_eq!((capacity.by_team[&one], capacity.by_team[&two]), (7, 7), "they take turns");
+    let third = team(store, "third").await;
+    due_at_many_hosts(store, third, 80..81).await;
+    assert_eq!(claim_into(store, &mut capacity).await, [id(80)]);
+    assert_eq!(claim_into(store, &mut capacity).await, []);
+}
+
+/// A dispatcher whose calls do not end.
+struct Calls(std::sync::Mutex<Capacity>);
+
+impl Calls {
+    fn start() -> Arc<Self> {
+        Arc::new(Self(std::sync::Mutex::new(reserving())))
+    }
+
+    fn of(&self, team: TeamId) -> usize {
+        self.0.lock().unwrap().by_team.get(&team).copied().unwrap_or_default()
+    }
+}
+
+impl Taker<Capacity, Claimed> for Calls {
+    fn room(&self) -> Capacity {
+        self.0.lock().unwrap().clone()
+    }
+
+    fn take(&self, work: Vec<Claimed>) {
+        enter(&mut self.0.lock().unwrap(), &work);
+    }
+}
+
+pub async fn what_is_reserved_is_not_handed_to_a_team_with_many_calls(store: &dyn Store) {
+    let (busy, other) = (team(store, "busy").await, team(store, "other").await);
+    let (lease, calls) = (std::time::Duration::from_secs(60), Calls::start());
+    // Before there is anything and after, so that it is handed out in commits too, where the store can.
+    store.hand_out(calls.clone(), lease, T).await.unwrap();
+    due_at_many_hosts(store, busy, 0..20).await;
+    store.hand_out(calls.clone(), lease, T).await.unwrap();
+    assert_eq!(calls.of(busy), 14);
+    due_at_many_hosts(store, other, 80..83).await;
+    store.hand_out(calls.clone(), lease, T).await.unwrap();
+    assert_eq!((calls.of(busy), calls.of(other)), (14, 2));
+}
+
+pub async fn a_team_that_is_alone_is_handed_every_slot(store: &dyn Store) {
+    let alone = team(store, "alone").await;
+    let (lease, calls) = (std::time::Duration::from_secs(60), Calls::start());
+    store.hand_out(calls.clone(), lease, T).await.unwrap();
+    due_at_many_hosts(store, alone, 0..20).await;
+    store.hand_out(calls.clone(), lease, T).await.unwrap();
+    assert_eq!(calls.of(alone), 16);
+}
+
 pub async fn a_cancelled_task_is_not_claimed(store: &dyn Store) {
     let team = team(store, "a").await;
     for n in 0..3 {

@@ -51,6 +51,11 @@ macro_rules! store_contract {
             a_team_with_many_due_tasks_does_not_hold_up_another,
             a_full_host_does_not_hold_up_other_hosts,
             calls_in_flight_count_towards_a_hosts_bound,
+            the_last_slots_are_not_for_a_team_with_many_calls,
+            a_team_that_is_alone_may_have_every_slot,
+            two_busy_teams_leave_room_for_a_third,
+            what_is_reserved_is_not_handed_to_a_team_with_many_calls,
+            a_team_that_is_alone_is_handed_every_slot,
             a_cancelled_task_is_not_claimed,
             a_task_that_was_given_back_can_be_claimed_again,
             void_claims_interrupts_what_was_called,
@@ -204,7 +209,7 @@ fn request(n: u16) -> Request {
 
 /// A task that waits for a callback or signal after its call, due at once.
 /// A pending task that will wait for its callback.
-pub(in crate::store) fn new(team: TeamId, n: u16) -> NewTask {
+pub(crate) fn new(team: TeamId, n: u16) -> NewTask {
     with_policy(team, n, policy(Then::Wait))
 }
 
@@ -253,7 +258,7 @@ fn callback(verdict: CallbackVerdict) -> Event {
 }
 
 /// Creates a task and brings it to `waiting`.
-async fn waiting(store: &dyn Store, team: TeamId, n: u16) -> TaskId {
+pub(crate) async fn waiting(store: &dyn Store, team: TeamId, n: u16) -> TaskId {
     store.create(new(team, n)).await.unwrap();
     assert_eq!(claim(store, 1).await, [id(n)]);
     let answer = Payload { status_code: 202, headers: vec![("a".into(), "b".into())], ..told("started").unwrap() };

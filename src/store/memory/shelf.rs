@@ -198,11 +198,11 @@ impl Shelf {
         now: Timestamp,
     ) -> Result<Vec<Claimed>, StoreError> {
         let mut claimed = Vec::new();
-        while claimed.len() < capacity.slots {
+        while capacity.slots > 0 {
             let Some(id) = self.next_in_turn(&capacity) else { break };
             self.transition(id, &Event::Claimed { lease_until }, None, now)?;
             let Row { record, host, .. } = self.row(id)?;
-            *capacity.in_flight.entry(*host).or_default() += 1;
+            capacity.enter(record.task.team, *host, 1);
             let (task, request) = (record.task.clone(), record.request.clone());
             claimed.push(Claimed { task, request, host: *host, key_number: record.key_number });
         }
@@ -213,6 +213,10 @@ impl Shelf {
         for _ in 0..self.turns.len() {
             self.turns.rotate_left(1);
             let team = *self.turns.back()?;
+            // What is reserved is so for others: a team that is alone may have it all.
+            if self.teams.len() > 1 && capacity.slots_for(team) == 0 {
+                continue;
+            }
             if let Some(id) = self.best(team, capacity) {
                 return Some(id);
             }
@@ -221,9 +225,8 @@ impl Shelf {
     }
 
     fn best(&self, team: TeamId, capacity: &Capacity) -> Option<TaskId> {
-        let calls = |host| capacity.in_flight.get(&host).copied().unwrap_or_default();
         let candidates =
-            self.rows.values().filter(|row| row.record.task.team == team && calls(row.host) < capacity.per_host);
+            self.rows.values().filter(|row| row.record.task.team == team && capacity.room_at(row.host) > 0);
         let places = candidates.filter_map(|row| match row.record.task.state {
             State::Pending { since } => Some((Reverse(row.record.task.priority), since, row.record.task.id)),
             _ => None,

@@ -2,8 +2,9 @@
 //! memory, one after the other; what has to be written follows from the difference, and goes out in one round trip.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::LazyLock;
 
-use futures_util::future::{join, join_all};
+use futures_util::future::{join_all, join3};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row as SqlRow};
 use uuid::Uuid;
@@ -18,10 +19,6 @@ use crate::task::{Delivery, Entry, Job, Keep, Payload, Request, Step, Task, Task
 
 /// Values for a statement, each with its type: so a statement needs no preparing, and works behind any pooler.
 pub(super) type Columns<'a> = Vec<(&'a (dyn ToSql + Sync), Type)>;
-
-/// How every transaction begins: one that is left open, because its node froze, must not hold up the others.
-pub(super) const BEGIN: &str =
-    "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '5s'; SET LOCAL lock_timeout = '4s'";
 
 /// A task as it was, and as it is to be.
 #[derive(Clone, Debug)]
@@ -65,6 +62,8 @@ pub(super) struct Batch {
     pub kept_journals: BTreeSet<TaskId>,
     /// Parts of journals to be read along.
     wanted: BTreeSet<(Uuid, i32)>,
+    /// Whether its transaction has begun; otherwise it does with its commit.
+    pub begun: bool,
     pub effects: Effects,
     /// The latest time that a command brought along.
     pub now: Timestamp,
@@ -248,7 +247,8 @@ impl Batch {
         }
     }
 
-    /// Writes everything, commits, and answers what was to be read along. Nothing is sent if there is nothing to do.
+    /// Writes everything, commits, and answers what was to be read along. Begins the
+    /// transaction, too, if nothing had to be read before.
     pub async fn commit(&mut self, link: &Link, part: i32) -> Result<Bodies, StoreError> {
         let plan = self.plan(part);
         let journal = JournalColumns::of(&plan.journal);
@@ -264,8 +264,14 @@ impl Batch {
         if !plan.counts.0.is_empty() {
             statements.push((COUNT, plan.count_columns()));
         }
-        let sent = join_all(statements.iter().map(|(sql, columns)| link.client.query_typed(sql, columns)));
-        let (outcomes, committed) = join(sent, link.client.batch_execute("COMMIT")).await;
+        // Parts of journals are looked for by a plan of their own: a kept one would look at all days.
+        for (sql, columns) in statements.iter().filter(|(sql, _)| *sql != READ_ALONG) {
+            link.prepare(sql, columns).await.map_err(failed)?;
+        }
+        let begin = async { if self.begun { Ok(()) } else { link.begin().await } };
+        let sent = join_all(statements.iter().map(|(sql, columns)| link.query(sql, columns)));
+        let (begun, outcomes, committed) = join3(begin, sent, link.client.batch_execute("COMMIT")).await;
+        begun.map_err(failed)?;
         let mut found = Vec::new();
         for ((sql, _), outcome) in statements.iter().zip(outcomes) {
             let rows = outcome.map_err(failed)?;
@@ -328,7 +334,7 @@ impl Batch {
             plan.wanted.0.push(id);
             plan.wanted.1.push(seq);
         }
-        plan.close_counts();
+        plan.close();
         plan
     }
 }
@@ -362,10 +368,13 @@ pub(super) const READ_ALONG: &str = "SELECT j.id, j.seq, j.head, j.body \
     WHERE j.id = ANY($1::uuid[])";
 
 /// Locks tasks, always in the order of their ids, so that no two transactions wait for each other.
-pub(super) async fn lock(client: &Client, ids: &[Uuid]) -> Result<Vec<SqlRow>, tokio_postgres::Error> {
-    let sql = format!("SELECT {} FROM task t WHERE t.id = ANY($1::uuid[]) ORDER BY t.id FOR UPDATE", row::COLUMNS);
-    client.query_typed(&sql, &[(&ids, Type::UUID_ARRAY)]).await
+pub(super) async fn lock(link: &Link, ids: &[Uuid]) -> Result<Vec<SqlRow>, tokio_postgres::Error> {
+    link.query(&LOCK, &vec![(&ids, Type::UUID_ARRAY)]).await
 }
+
+pub(super) static LOCK: LazyLock<String> = LazyLock::new(|| {
+    format!("SELECT {} FROM task t WHERE t.id = ANY($1::uuid[]) ORDER BY t.id FOR UPDATE", row::COLUMNS)
+});
 
 /// Locks those of the tasks that nobody else has locked.
 pub(super) async fn lock_free(client: &Client, ids: &[Uuid]) -> Result<Vec<SqlRow>, tokio_postgres::Error> {

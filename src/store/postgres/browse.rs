@@ -155,7 +155,8 @@ fn team_walk() -> String {
     format!("SELECT {columns} FROM task t WHERE t.team = $1 AND t.id >= $2 AND t.id < $3 ORDER BY t.id DESC LIMIT $4")
 }
 
-async fn is_small(session: &Session, table: &str) -> Result<bool, StoreError> {
+/// Whether a table, or what is selected from one, has so few rows that they are read as a whole.
+pub(super) async fn is_small(session: &Session, table: &str) -> Result<bool, StoreError> {
     let sql = format!("SELECT count(*) FROM (SELECT 1 FROM {table} LIMIT $1) AS few");
     let row = session.query_one(&sql, vec![(&(FEW + 1), Type::INT8)]).await?;
     Ok(row.is_none_or(|row| row.get::<_, i64>(0) <= FEW))

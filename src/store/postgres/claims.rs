@@ -1,18 +1,19 @@
 //! Who takes what on: due calls, webhooks and polls are claimed by one node each, and timers are fired once.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::batch::{self, Batch};
 use super::handout::{claim_of, record, share};
-use super::partitions::Cutoff;
 use super::row::{self, Row};
 use super::session::Session;
 use super::{PART_OF_ACTS, Postgres, away, failed};
-use crate::store::{Capacity, Claimed, ClaimedDelivery, ClaimedPoll, HostId, IDEMPOTENCY_MS, StoreError, Sweep};
+use crate::store::{Capacity, Claimed, ClaimedDelivery, ClaimedPoll, Effects, HostId, StoreError, Sweep, TaskTaker};
 use crate::task::{self, Event, State, TaskId, TeamId, Timestamp};
 
 /// A due poll whose host has no room is looked at again after this time.
@@ -24,17 +25,41 @@ const POLLS_MAX: i64 = 512;
 /// Candidates looked at in one claim, over all teams and hosts.
 const CANDIDATES_MAX: usize = 4096;
 
-/// Steps from each team and host that has something to call to the next; no other row is read.
+/// Steps from each team and host that has something to call to the next; no other row is read. Beside each it says whether
+/// the store has more than one team, which costs no round trip, and is counted once and no further than to two.
 const PAIRS: &str = "WITH RECURSIVE pair AS (\
     (SELECT team, host FROM call WHERE node IS NULL ORDER BY team, host LIMIT 1) \
     UNION ALL \
     SELECT n.team, n.host FROM pair p CROSS JOIN LATERAL (\
         SELECT c.team, c.host FROM call c WHERE c.node IS NULL AND (c.team, c.host) > (p.team, p.host) \
         ORDER BY c.team, c.host LIMIT 1) n\
-    ) SELECT team, host FROM pair LIMIT 4096";
+    ) SELECT team, host, (SELECT count(*) > 1 FROM (SELECT id FROM team LIMIT 2) t) FROM pair LIMIT 4096";
 
-/// Tasks that may be claimed, by team.
+/// Tasks that may be claimed, by team; the best is the last.
 type Queues = BTreeMap<TeamId, Vec<TaskId>>;
+
+/// A task that is claimed, with what it counts towards.
+type Chosen = (TaskId, TeamId, HostId);
+
+/// What a look found, and holds locked.
+struct Look {
+    node: i64,
+    session: Session,
+    batch: Batch,
+    queues: Queues,
+    /// Who has something to call, and where.
+    pairs: Vec<(TeamId, HostId)>,
+    has_several_teams: bool,
+}
+
+/// What is claimed of it, and whom there was no room for.
+pub(super) struct Choice {
+    pub(super) chosen: Vec<Chosen>,
+    /// Somebody may have been passed over for want of a slot, or of room at a host.
+    pub(super) passed_over: bool,
+    /// Nobody was for want of a slot: whatever becomes due from now on is next.
+    pub(super) drained: bool,
+}
 
 impl Postgres {
     pub(super) async fn claim_tasks(
@@ -46,14 +71,69 @@ impl Postgres {
         if capacity.slots == 0 {
             return Ok(Vec::new());
         }
+        let mut look = self.look(capacity.clone()).await?;
+        let Choice { chosen, .. } = self.choose(&mut look, &mut capacity);
+        self.claim_chosen(look, &chosen, lease_until, now).await
+    }
+
+    pub(super) async fn hand_out_tasks(
+        &self,
+        taker: &Arc<TaskTaker>,
+        lease: Duration,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let (hand_out, dispatchers) = (&self.shared.hand_out, self.shared.dispatchers.load(Ordering::Acquire));
+        hand_out.register_tasks(taker, lease);
+        let room = hand_out.room(taker, dispatchers);
+        if room.slots == 0 {
+            // Where nothing more is taken, a stop, what was promised before must be there when this returns.
+            hand_out.settle().await;
+            if hand_out.room(taker, dispatchers).slots > 0 {
+                self.look_again();
+            }
+            return Ok(());
+        }
+        let mut look = self.look(room).await?;
+        let choose = |capacity: &mut Capacity| self.choose(&mut look, capacity);
+        let (promised, choice, is_alone) = hand_out.promise_chosen(taker, dispatchers, choose);
+        let claimed = self.claim_chosen(look, &choice.chosen, now.plus(lease), now).await?;
+        hand_out.tasks_drained.store(choice.drained, Ordering::Release);
+        promised.hand_over(taker, claimed);
+        if choice.passed_over && !is_alone {
+            // Perhaps for something that was only promised: if it comes to nothing, the end of no call tells.
+            self.look_again();
+        }
+        Ok(())
+    }
+
+    fn look_again(&self) {
+        self.shared.observer.committed(&Effects { ready: true, ..Effects::default() });
+    }
+
+    /// Locks what may be claimed.
+    async fn look(&self, mut capacity: Capacity) -> Result<Look, StoreError> {
         let node = self.claims()?;
         let session = Session::begin(&self.pool).await?;
         let pairs = session.query(PAIRS, vec![]).await?;
-        let pairs: Vec<(i64, i64)> = pairs.iter().map(|row| (row.get(0), row.get(1))).collect();
+        let has_several_teams = pairs.first().is_some_and(|row| row.get(2));
+        if !has_several_teams {
+            capacity.reserve = 0;
+        }
+        let pairs: Vec<(TeamId, HostId)> = pairs.iter().map(|row| (TeamId(row.get(0)), HostId(row.get(1)))).collect();
         let mut batch = Batch::default();
         let queues = lock_candidates(&session, &pairs, &capacity, &mut batch).await?;
-        let chosen = self.choose(queues, &batch, &mut capacity);
-        for id in &chosen {
+        Ok(Look { node, session, batch, queues, pairs, has_several_teams })
+    }
+
+    async fn claim_chosen(
+        &self,
+        look: Look,
+        chosen: &[Chosen],
+        lease_until: Timestamp,
+        now: Timestamp,
+    ) -> Result<Vec<Claimed>, StoreError> {
+        let Look { node, session, mut batch, .. } = look;
+        for (id, ..) in chosen {
             let row = batch.row(*id)?.clone();
             // What is locked is as it was when it was queued: nobody else may change it.
             let step = task::step(&row.task, &Event::Claimed { lease_until }, now)?;
@@ -68,42 +148,37 @@ impl Postgres {
             let request = record(row, &bodies)?.request;
             Ok(Claimed { task: row.task.clone(), request, host: row.host, key_number: row.key_number })
         };
-        let claimed = readable(chosen.into_iter().map(claim));
+        let claimed = readable(chosen.iter().map(|(id, ..)| claim(*id)));
         self.shared.hands.calls.take(claimed.iter().map(|claim| claim.task.id));
         Ok(claimed)
     }
 
     /// Teams take turns; inside a team by priority, then by due time, then by age.
-    fn choose(&self, mut queues: Queues, batch: &Batch, capacity: &mut Capacity) -> Vec<TaskId> {
+    fn choose(&self, look: &mut Look, capacity: &mut Capacity) -> Choice {
+        let Look { batch, queues, pairs, has_several_teams, .. } = look;
+        if !*has_several_teams {
+            // There is nobody to reserve anything for.
+            capacity.reserve = 0;
+        }
         let mut chosen = Vec::new();
         let mut turn = self.turn.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         turn.update(queues.keys().copied());
-        for queue in queues.values_mut() {
-            queue.sort_by_key(|id| batch.row(*id).map(place).ok());
-            queue.reverse();
-        }
-        while chosen.len() < capacity.slots && !queues.is_empty() {
-            let Some(team) = turn.next(&queues) else { break };
+        while capacity.slots > 0 && !queues.is_empty() {
+            let Some(team) = turn.next(queues) else { break };
             let Some(queue) = queues.get_mut(&team) else { break };
-            let mut found = None;
-            while let Some(id) = queue.pop() {
-                let Ok(row) = batch.row(id) else { continue };
-                let calls = capacity.in_flight.entry(row.host).or_default();
-                if *calls < capacity.per_host {
-                    *calls += 1;
-                    found = Some(id);
-                    break;
-                }
-            }
-            match found {
-                Some(id) => {
-                    chosen.push(id);
+            let has_slots = capacity.slots_for(team) > 0;
+            match has_slots.then(|| next_with_room(queue, batch, capacity)).flatten() {
+                Some((id, host)) => {
+                    capacity.enter(team, host, 1);
+                    chosen.push((id, team, host));
                     turn.went(team);
                 }
                 None => drop(queues.remove(&team)),
             }
         }
-        chosen
+        let drained = capacity.slots > 0 && pairs.iter().all(|(team, _)| capacity.slots_for(*team) > 0);
+        let passed_over = !drained || pairs.iter().any(|(_, host)| capacity.room_at(*host) == 0);
+        Choice { chosen, passed_over, drained }
     }
 
     pub(super) async fn fire(&self, sweep: Sweep, now: Timestamp) -> Result<usize, StoreError> {
@@ -211,40 +286,6 @@ impl Postgres {
         Ok(claimed)
     }
 
-    pub(super) async fn remove_old(
-        &self,
-        before: Timestamp,
-        limit: usize,
-        now: Timestamp,
-    ) -> Result<usize, StoreError> {
-        let session = Session::begin(&self.pool).await?;
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        // A webhook that is still to be delivered keeps its task.
-        let sql = "SELECT e.id FROM ended e JOIN task t ON t.id = e.id WHERE e.at < $1 \
-            AND (t.hook_status IS NULL OR t.hook_status <> 0) ORDER BY e.at, e.id LIMIT $2";
-        let old = session.query(sql, vec![(&before.0, Type::INT8), (&limit, Type::INT8)]).await?;
-        let ids: Vec<Uuid> = old.iter().map(|row| row.get(0)).collect();
-        let (mut batch, cutoff) = (Batch::default(), Cutoff { before, now });
-        batch.hold(&batch::lock_free(&session.link().client, &ids).await.map_err(failed)?)?;
-        let old: Vec<TaskId> = batch.rows().filter(|row| is_settled(row)).map(|row| row.task.id).collect();
-        for id in &old {
-            batch.remove(*id);
-            if self.days().drop_with_day(*id, cutoff) {
-                batch.kept_journals.insert(*id);
-            }
-        }
-        let outdated = now.plus_millis(-IDEMPOTENCY_MS).0;
-        let sql = "DELETE FROM idempotency WHERE (team, key) IN \
-            (SELECT team, key FROM idempotency WHERE at < $1 ORDER BY at LIMIT $2)";
-        session.execute(sql, vec![(&outdated, Type::INT8), (&limit, Type::INT8)]).await?;
-        session.finish(&mut batch, self.shared.part(PART_OF_ACTS)).await?;
-        self.shared.observer.committed(&batch.effects);
-        if old.len() < usize::try_from(limit).unwrap_or(usize::MAX) {
-            self.see_to_partitions(now, Some(cutoff)).await?;
-        }
-        Ok(old.len())
-    }
-
     fn claims(&self) -> Result<i64, StoreError> {
         self.shared.me.claims().ok_or_else(|| away("this node is not heard by the others"))
     }
@@ -264,21 +305,31 @@ fn readable<T>(claims: impl Iterator<Item = Result<T, StoreError>>) -> Vec<T> {
     claims.filter_map(|claim| claim.inspect_err(log).ok()).collect()
 }
 
-/// Locks the best of each team's tasks for each host, as far as the host has room.
+/// The next of a team's tasks whose host has room. Those before it are not looked at again.
+fn next_with_room(queue: &mut Vec<TaskId>, batch: &Batch, capacity: &Capacity) -> Option<(TaskId, HostId)> {
+    while let Some(id) = queue.pop() {
+        let Ok(row) = batch.row(id) else { continue };
+        if capacity.room_at(row.host) > 0 {
+            return Some((id, row.host));
+        }
+    }
+    None
+}
+
+/// Locks the best of each team's tasks for each host, as far as the host has room and the team may have slots.
 async fn lock_candidates(
     session: &Session,
-    pairs: &[(i64, i64)],
+    pairs: &[(TeamId, HostId)],
     capacity: &Capacity,
     batch: &mut Batch,
 ) -> Result<Queues, StoreError> {
-    let most = (CANDIDATES_MAX / pairs.len().max(1)).max(1).min(capacity.slots);
+    let most = (CANDIDATES_MAX / pairs.len().max(1)).max(1);
     let (mut teams, mut hosts, mut quotas) = (Vec::new(), Vec::new(), Vec::new());
     for (team, host) in pairs {
-        let busy = capacity.in_flight.get(&HostId(*host)).copied().unwrap_or_default();
-        let quota = capacity.per_host.saturating_sub(busy).min(most);
+        let quota = capacity.room_at(*host).min(capacity.slots_for(*team)).min(most);
         if quota > 0 {
-            teams.push(*team);
-            hosts.push(*host);
+            teams.push(team.0);
+            hosts.push(host.0);
             quotas.push(i64::try_from(quota).unwrap_or(i64::MAX));
         }
     }
@@ -296,6 +347,10 @@ async fn lock_candidates(
     for row in batch.rows().filter(|row| matches!(row.task.state, State::Pending { .. })) {
         queues.entry(row.task.team).or_default().push(row.task.id);
     }
+    for queue in queues.values_mut() {
+        queue.sort_by_key(|id| batch.row(*id).map(place).ok());
+        queue.reverse();
+    }
     Ok(queues)
 }
 
@@ -306,10 +361,6 @@ fn place(row: &Row) -> (i16, Timestamp, TaskId) {
         _ => row.task.created_at,
     };
     (-i16::from(row.task.priority), since, row.task.id)
-}
-
-fn is_settled(row: &Row) -> bool {
-    row.task.status().is_final() && row.delivery.is_none_or(|delivery| delivery.next_attempt_at.is_none())
 }
 
 fn fire_one(batch: &mut Batch, id: TaskId, sweep: Sweep, now: Timestamp) -> Result<(), StoreError> {

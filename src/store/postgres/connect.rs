@@ -1,15 +1,19 @@
 //! The way to the server: a URL as libpq takes it, TLS as the URL says, and connections.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use deadpool::managed::{self, Metrics, RecycleError, RecycleResult};
 use futures_util::StreamExt;
 use tokio_postgres::config::{SslMode, TargetSessionAttrs};
-use tokio_postgres::{AsyncMessage, Client, Config};
+use tokio_postgres::types::Type;
+use tokio_postgres::{AsyncMessage, Client, Config, Row, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::batch::Columns;
+use super::direct;
 use super::tls::{self, Trust};
 use crate::store::StoreError;
 
@@ -36,7 +40,19 @@ pub(super) struct Link {
     warned: Arc<AtomicBool>,
     /// Nobody knows what became of the last transaction, so nothing may be run again on this connection.
     spoiled: AtomicBool,
+    /// Statements that the session keeps; none where it may not keep anything.
+    prepared: Option<Mutex<HashMap<&'static str, Statement>>>,
 }
+
+/// What a session of its own keeps for each of its transactions. Statements that stay are planned once, perhaps while their
+/// tables were small: then, too, by their indexes.
+const SETTINGS: &str = "SET idle_in_transaction_session_timeout = '5s'; SET lock_timeout = '4s'; SET jit = off; \
+    SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_material = off";
+
+/// How a transaction begins on a connection that cannot keep that; one that is left open, because its node froze, must
+/// not hold up the others.
+pub(super) const BEGIN: &str =
+    "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '5s'; SET LOCAL lock_timeout = '4s'";
 
 impl Link {
     /// Whether a commit since this was asked last may not be on the standby's disk. It holds here all the same.
@@ -51,6 +67,48 @@ impl Link {
         self.spoiled.load(Ordering::Acquire)
     }
 
+    /// Has the session keep settings and statements, if it is one for as long as the connection lasts.
+    pub async fn settle(mut self) -> Result<Self, tokio_postgres::Error> {
+        if direct::is_direct(&self.client).await? {
+            self.client.batch_execute(SETTINGS).await?;
+            self.prepared = Some(Mutex::default());
+        }
+        Ok(self)
+    }
+
+    /// Whether the session keeps statements.
+    pub fn keeps_statements(&self) -> bool {
+        self.prepared.is_some()
+    }
+
+    /// Begins a transaction.
+    pub async fn begin(&self) -> Result<(), tokio_postgres::Error> {
+        self.client.batch_execute(if self.prepared.is_some() { "BEGIN" } else { BEGIN }).await
+    }
+
+    /// Prepares a statement where the session keeps it. Before a pipeline, so that what is sent keeps its order.
+    pub async fn prepare(&self, sql: &'static str, columns: &Columns<'_>) -> Result<(), tokio_postgres::Error> {
+        let Some(prepared) = &self.prepared else { return Ok(()) };
+        if !locked(prepared).contains_key(sql) {
+            let types: Vec<Type> = columns.iter().map(|(_, kind)| kind.clone()).collect();
+            let statement = self.client.prepare_typed(sql, &types).await?;
+            locked(prepared).insert(sql, statement);
+        }
+        Ok(())
+    }
+
+    /// Runs a statement, by its kept form if there is one.
+    pub async fn query(&self, sql: &'static str, columns: &Columns<'_>) -> Result<Vec<Row>, tokio_postgres::Error> {
+        let statement = self.prepared.as_ref().and_then(|prepared| locked(prepared).get(sql).cloned());
+        match statement {
+            Some(statement) => {
+                let values: Vec<_> = columns.iter().map(|(value, _)| *value).collect();
+                self.client.query(&statement, &values).await
+            }
+            None => self.client.query_typed(sql, columns).await,
+        }
+    }
+
     /// Ends a transaction that failed. Answers whether another one can be made here: not if the server is gone, and not if it
     /// takes no writes any more, because another one has become the primary.
     pub async fn takes_more(&self) -> bool {
@@ -60,6 +118,10 @@ impl Link {
         let asked = self.client.query_typed("SELECT current_setting('transaction_read_only')", &[]).await;
         asked.is_ok_and(|rows| rows.first().is_some_and(|row| row.get::<_, &str>(0) == "off"))
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Connector {
@@ -106,7 +168,7 @@ impl Connector {
                 }
             }
         });
-        Ok(Link { client, warned, spoiled: AtomicBool::new(false) })
+        Ok(Link { client, warned, spoiled: AtomicBool::new(false), prepared: None })
     }
 }
 

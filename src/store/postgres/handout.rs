@@ -8,16 +8,17 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::batch::{Batch, Bodies};
+use super::claims::Choice;
 use super::in_hand::Hands;
 use super::row::Row;
 use crate::store::{Capacity, Claimed, ClaimedDelivery, DeliveryTaker, HostId, StoreError, TaskRecord, TaskTaker};
-use crate::task::{self, Event, State, TaskId};
+use crate::task::{self, Event, State, TaskId, TeamId};
 
 /// Who takes work on in this node, and what transactions under way have promised them.
 #[derive(Default)]
 pub(super) struct HandOut {
     desks: Mutex<Desks>,
-    /// The last look found less than there was room for: what becomes due now is next.
+    /// The last look left nobody waiting that there was a slot for: what becomes due now is next.
     pub tasks_drained: AtomicBool,
     pub webhooks_drained: AtomicBool,
     /// A promise was kept, or came to nothing.
@@ -30,8 +31,34 @@ struct Desks {
     tasks: Option<Weak<TaskTaker>>,
     lease: Duration,
     webhooks: Option<Weak<DeliveryTaker>>,
-    promised_calls: HashMap<HostId, usize>,
+    promised_calls: HashMap<(TeamId, HostId), usize>,
     promised_webhooks: usize,
+}
+
+impl Desks {
+    fn room(&self, taker: &Arc<TaskTaker>, dispatchers: usize) -> Capacity {
+        let mut capacity = share(taker.room(), dispatchers);
+        for ((team, host), calls) in &self.promised_calls {
+            capacity.enter(*team, *host, *calls);
+        }
+        capacity
+    }
+
+    fn promise_call(&mut self, promise: &mut Promise, team: TeamId, host: HostId) {
+        *self.promised_calls.entry((team, host)).or_default() += 1;
+        promise.calls.push((team, host));
+    }
+
+    fn forget_calls(&mut self, promise: &mut Promise) {
+        for call in promise.calls.drain(..) {
+            if let Some(calls) = self.promised_calls.get_mut(&call) {
+                *calls -= 1;
+                if *calls == 0 {
+                    self.promised_calls.remove(&call);
+                }
+            }
+        }
+    }
 }
 
 /// What one transaction promised. It is forgotten when this is dropped, however the transaction ends.
@@ -42,8 +69,22 @@ pub(super) struct Promised<'a> {
 
 impl Promised<'_> {
     /// The transaction is on disk: hands over what was promised.
-    pub fn keep(self, batch: &mut Batch, bodies: &Bodies, hands: &Hands) -> Result<(), StoreError> {
-        HandOut::keep(&self.promise, batch, bodies, hands)
+    pub fn keep(mut self, batch: &mut Batch, bodies: &Bodies, hands: &Hands) -> Result<(), StoreError> {
+        if let Some((taker, ids)) = self.promise.tasks.take() {
+            hands.calls.take(ids.iter().copied());
+            let claim = |id: &TaskId| {
+                let row = batch.row(*id).ok()?.clone();
+                let request = batch.requests.remove(id)?;
+                Some(Claimed { task: row.task, request, host: row.host, key_number: row.key_number })
+            };
+            self.hand_out.hand_over(&mut self.promise, &taker, ids.iter().filter_map(claim).collect());
+        }
+        HandOut::keep_webhooks(&self.promise, batch, bodies, hands)
+    }
+
+    /// The transaction is on disk: hands over what was claimed in it.
+    pub fn hand_over(mut self, taker: &Arc<TaskTaker>, claimed: Vec<Claimed>) {
+        self.hand_out.hand_over(&mut self.promise, taker, claimed);
     }
 }
 
@@ -56,7 +97,8 @@ impl Drop for Promised<'_> {
 #[derive(Default)]
 struct Promise {
     tasks: Option<(Arc<TaskTaker>, Vec<TaskId>)>,
-    hosts: Vec<HostId>,
+    /// Whose tasks, and for which hosts.
+    calls: Vec<(TeamId, HostId)>,
     webhooks: Option<(Arc<DeliveryTaker>, Vec<TaskId>)>,
 }
 
@@ -95,6 +137,37 @@ impl HandOut {
         Promised { hand_out: self, promise: Promise::default() }
     }
 
+    /// This node's share of the room that there is beside what is promised.
+    pub fn room(&self, taker: &Arc<TaskTaker>, dispatchers: usize) -> Capacity {
+        self.desks().room(taker, dispatchers)
+    }
+
+    /// Has a look's tasks chosen, with no promise in between, and promises them: so what the look and other transactions claim
+    /// side by side is within the same bounds. Answers too whether nothing else was promised at that moment.
+    pub fn promise_chosen(
+        &self,
+        taker: &Arc<TaskTaker>,
+        dispatchers: usize,
+        choose: impl FnOnce(&mut Capacity) -> Choice,
+    ) -> (Promised<'_>, Choice, bool) {
+        let mut promise = Promise::default();
+        let mut desks = self.desks();
+        let is_alone = desks.promised_calls.is_empty();
+        let choice = choose(&mut desks.room(taker, dispatchers));
+        for (_, team, host) in &choice.chosen {
+            desks.promise_call(&mut promise, *team, *host);
+        }
+        drop(desks);
+        (Promised { hand_out: self, promise }, choice, is_alone)
+    }
+
+    /// Hands calls over. In the same breath they are promised no longer, so that nobody counts them twice, or not at all.
+    fn hand_over(&self, promise: &mut Promise, taker: &Arc<TaskTaker>, claimed: Vec<Claimed>) {
+        let mut desks = self.desks();
+        taker.take(claimed);
+        desks.forget_calls(promise);
+    }
+
     /// Claims what the batch makes due, as far as there is room. `node` is who claims.
     pub fn promise(&self, batch: &mut Batch, node: i64, dispatchers: usize) -> Promised<'_> {
         let mut promise = Promise::default();
@@ -122,15 +195,13 @@ impl HandOut {
         if due.is_empty() {
             return;
         }
-        let Capacity { slots, per_host, in_flight } = share(taker.room(), dispatchers);
-        let mut free = slots.saturating_sub(desks.promised_calls.values().sum());
+        let mut capacity = desks.room(&taker, dispatchers);
         let mut given = Vec::new();
         for row in due {
-            let (id, host) = (row.task.id, row.host);
-            let busy = in_flight.get(&host).copied().unwrap_or_default()
-                + desks.promised_calls.get(&host).copied().unwrap_or_default();
+            let (id, team, host) = (row.task.id, row.task.team, row.host);
             let claimed = Event::Claimed { lease_until: batch.now.plus(desks.lease) };
-            if free == 0 || busy >= per_host {
+            // The reserve is kept here even if there is only one team: the look that follows knows, and takes its slots.
+            if capacity.slots_for(team) == 0 || capacity.room_at(host) == 0 {
                 // What waits now is older than what comes.
                 self.tasks_drained.store(false, Ordering::Release);
                 continue;
@@ -139,10 +210,9 @@ impl HandOut {
             let now = batch.now;
             batch.apply(row, step, None, now);
             batch.callers.insert(id, node);
-            *desks.promised_calls.entry(host).or_default() += 1;
-            promise.hosts.push(host);
+            capacity.enter(team, host, 1);
+            desks.promise_call(promise, team, host);
             given.push(id);
-            free -= 1;
         }
         promise.tasks = Some((taker, given));
     }
@@ -173,17 +243,8 @@ impl HandOut {
         promise.webhooks = Some((taker, given));
     }
 
-    fn keep(promise: &Promise, batch: &mut Batch, bodies: &Bodies, hands: &Hands) -> Result<(), StoreError> {
+    fn keep_webhooks(promise: &Promise, batch: &Batch, bodies: &Bodies, hands: &Hands) -> Result<(), StoreError> {
         let mut outcome = Ok(());
-        if let Some((taker, ids)) = &promise.tasks {
-            hands.calls.take(ids.iter().copied());
-            let claim = |id: &TaskId| {
-                let row = batch.row(*id).ok()?.clone();
-                let request = batch.requests.remove(id)?;
-                Some(Claimed { task: row.task, request, host: row.host, key_number: row.key_number })
-            };
-            taker.take(ids.iter().filter_map(claim).collect());
-        }
         if let Some((taker, ids)) = &promise.webhooks {
             hands.webhooks.take(ids.iter().copied());
             let mut claimed = Vec::with_capacity(ids.len());
@@ -201,14 +262,7 @@ impl HandOut {
     /// The transaction came to nothing, or what it promised was handed over.
     fn forget(&self, promise: &mut Promise) {
         let mut desks = self.desks();
-        for host in promise.hosts.drain(..) {
-            if let Some(calls) = desks.promised_calls.get_mut(&host) {
-                *calls -= 1;
-                if *calls == 0 {
-                    desks.promised_calls.remove(&host);
-                }
-            }
-        }
+        desks.forget_calls(promise);
         if let Some((_, ids)) = promise.webhooks.take() {
             desks.promised_webhooks -= ids.len();
         }
@@ -260,7 +314,6 @@ mod tests {
     use super::*;
     use crate::store::contract;
     use crate::store::postgres::acts::Act;
-    use crate::task::TeamId;
 
     /// Has room.
     struct Room;
@@ -292,5 +345,25 @@ mod tests {
         assert!(later.callers.is_empty());
         drop(promised);
         settled.await;
+    }
+
+    #[tokio::test]
+    async fn a_look_and_other_transactions_share_one_room() {
+        let (hand_out, room): (HandOut, Arc<TaskTaker>) = (HandOut::default(), Arc::new(Room));
+        hand_out.register_tasks(&room, Duration::from_secs(15));
+        hand_out.tasks_drained.store(true, Ordering::Release);
+        let new = contract::new(TeamId(2), 2);
+        let choose = |capacity: &mut Capacity| {
+            assert_eq!((capacity.slots, capacity.by_team.get(&TeamId(1))), (8, Some(&1)));
+            Choice { chosen: vec![(new.task.id, TeamId(2), new.host)], passed_over: false, drained: true }
+        };
+        let promised = hand_out.promise(&mut created(), 1, 1);
+        let (looked, _, is_alone) = hand_out.promise_chosen(&room, 1, choose);
+        assert!(!is_alone);
+        let left = hand_out.room(&room, 1);
+        assert_eq!((left.slots, left.in_flight[&new.host], left.by_team[&TeamId(2)]), (7, 2, 1));
+        drop(promised);
+        looked.hand_over(&room, Vec::new());
+        assert_eq!(hand_out.room(&room, 1).slots, 9, "what is handed over, or came to nothing, is promised no longer");
     }
 }

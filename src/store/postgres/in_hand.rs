@@ -97,7 +97,7 @@ impl Postgres {
         let session = Session::begin(&self.pool).await?;
         let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
         let mut batch = Batch::default();
-        batch.hold(&batch::lock(&session.link().client, &ids).await.map_err(failed)?)?;
+        batch.hold(&batch::lock(session.link(), &ids).await.map_err(failed)?)?;
         let sql = "SELECT id FROM call WHERE id = ANY($1::uuid[]) AND node = $2";
         let hands = &self.shared.hands.calls;
         let still = session.query(sql, vec![(&ids, Type::UUID_ARRAY), (&self.shared.me.id(), Type::INT8)]).await?;

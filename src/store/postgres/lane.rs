@@ -14,7 +14,7 @@ use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::acts::{Act, Done};
-use super::batch::{self, BEGIN, Batch, Known};
+use super::batch::{self, Batch, Known};
 use super::connect::{Connector, Link};
 use super::handout::{HandOut, Promised};
 use super::in_hand::Hands;
@@ -208,8 +208,14 @@ impl Lane {
     }
 
     async fn connect(&mut self) -> Result<(), StoreError> {
-        let outcome = match tokio::time::timeout(CONNECT, self.shared.connector.open()).await {
-            Ok(Ok(link)) => Ok(link),
+        let open = async { self.shared.connector.open().await?.settle().await };
+        let outcome = match tokio::time::timeout(CONNECT, open).await {
+            Ok(Ok(link)) => {
+                if self.number == 0 {
+                    tell_how(&link);
+                }
+                Ok(link)
+            }
             Ok(Err(error)) => Err(failed(error)),
             Err(_) => Err(away("the database does not answer")),
         };
@@ -241,6 +247,15 @@ impl Lane {
     }
 }
 
+/// Tells operators what they have: behind a pooler each batch is parsed and planned anew.
+fn tell_how(link: &Link) {
+    if link.keeps_statements() {
+        tracing::info!("Connected to the database; its sessions keep statements");
+    } else {
+        tracing::info!("Connected to the database through a pooler; sessions keep no statements");
+    }
+}
+
 /// How many of the commands fit into one transaction; one at least.
 fn fitting(commands: &[Command]) -> usize {
     let mut bytes = 0;
@@ -263,7 +278,8 @@ const KNOWN: &str = "SELECT i.team, i.key, i.body, i.task, i.at, EXISTS (SELECT 
     FROM unnest($1::bigint[], $2::bytea[]) AS u (team, key) JOIN idempotency i ON i.team = u.team AND i.key = u.key";
 const UNDER_WAY: &str = "SELECT id FROM outbox WHERE id = ANY($1::uuid[]) AND node IS NOT NULL";
 
-/// Begins the transaction and locks what the acts are about, in one round trip.
+/// Begins the transaction and locks what the acts are about, in one round trip. Where there is nothing to lock or look up,
+/// that is left to the commit.
 async fn load(link: &Link, batch: &mut Batch, acts: &[Act]) -> Result<(), StoreError> {
     let ids: BTreeSet<Uuid> = acts.iter().filter(|act| act.needs_row()).map(|act| act.id().0).collect();
     let ids: Vec<Uuid> = ids.into_iter().collect();
@@ -271,13 +287,20 @@ async fn load(link: &Link, batch: &mut Batch, acts: &[Act]) -> Result<(), StoreE
     let resent: Vec<Uuid> = acts.iter().filter(|act| act.needs_webhook()).map(|act| act.id().0).collect();
     let teams: Vec<i64> = keys.iter().map(|(team, _)| team.0).collect();
     let hashes: Vec<&[u8]> = keys.iter().map(|(_, idempotency)| &idempotency.key[..]).collect();
+    if ids.is_empty() && keys.is_empty() && resent.is_empty() {
+        return Ok(());
+    }
+    batch.begun = true;
     let client = &link.client;
-    let begin = client.batch_execute(BEGIN);
+    let begin = link.begin();
     let known = async {
         let columns: batch::Columns<'_> = vec![(&teams, Type::INT8_ARRAY), (&hashes, Type::BYTEA_ARRAY)];
         if keys.is_empty() { Ok(Vec::new()) } else { client.query_typed(KNOWN, &columns).await }
     };
-    let rows = async { if ids.is_empty() { Ok(Vec::new()) } else { batch::lock(client, &ids).await } };
+    if !ids.is_empty() {
+        link.prepare(&batch::LOCK, &vec![(&ids, Type::UUID_ARRAY)]).await.map_err(failed)?;
+    }
+    let rows = async { if ids.is_empty() { Ok(Vec::new()) } else { batch::lock(link, &ids).await } };
     let under_way = async {
         if resent.is_empty() {
             return Ok(Vec::new());

@@ -5,6 +5,8 @@ mod batch;
 mod browse;
 mod claims;
 mod connect;
+mod direct;
+mod ended;
 mod endpoints;
 mod handout;
 mod in_hand;
@@ -25,7 +27,6 @@ mod turn;
 mod vault;
 
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -243,19 +244,7 @@ impl Store for Postgres {
     }
 
     async fn hand_out(&self, taker: Arc<TaskTaker>, lease: Duration, now: Timestamp) -> Result<(), StoreError> {
-        self.shared.hand_out.register_tasks(&taker, lease);
-        let room = handout::share(taker.room(), self.shared.dispatchers.load(Ordering::Acquire));
-        let slots = room.slots;
-        if slots == 0 {
-            // Where nothing more is taken, a stop, what was promised before must be there when this returns.
-            self.shared.hand_out.settle().await;
-            return Ok(());
-        }
-        let claimed = self.claim_tasks(room, now.plus(lease), now).await?;
-        // Less than there was room for: whatever becomes due from now on is next.
-        self.shared.hand_out.tasks_drained.store(claimed.len() < slots, Ordering::Release);
-        taker.take(claimed);
-        Ok(())
+        self.hand_out_tasks(&taker, lease, now).await
     }
 
     async fn void_claims(&self, now: Timestamp) -> Result<usize, StoreError> {

@@ -8,6 +8,7 @@ use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::batch::{Columns, earlier};
+use super::ended::{self, Ends};
 use super::row::{self, Row, Rows};
 use crate::store::encoding::{self, Written};
 use crate::store::{Effects, facts};
@@ -86,9 +87,6 @@ const SET_POLLS: &str = "INSERT INTO poll (id, at, host, node) \
 const DROP_POLLS: &str = "DELETE FROM poll WHERE id = ANY($1::uuid[])";
 const SET_TIMERS: &str =
     "INSERT INTO timer (at, id) SELECT * FROM unnest($1::bigint[], $2::uuid[]) ON CONFLICT DO NOTHING";
-const ADD_ENDED: &str = "INSERT INTO ended (at, id) SELECT * FROM unnest($1::bigint[], $2::uuid[])";
-const DROP_ENDED: &str = "DELETE FROM ended AS e USING unnest($1::bigint[], $2::uuid[]) AS u (at, id) \
-    WHERE e.at = u.at AND e.id = u.id";
 const ADD_BAD: &str =
     "INSERT INTO ended_badly (team, status, id) SELECT * FROM unnest($1::bigint[], $2::smallint[], $3::uuid[])";
 const DROP_BAD: &str = "DELETE FROM ended_badly AS e USING unnest($1::bigint[], $2::smallint[], $3::uuid[]) AS u (team, status, id) \
@@ -141,7 +139,8 @@ pub(super) struct Plan {
     polls: (Vec<Uuid>, Vec<i64>, Vec<i64>, Vec<Option<i64>>),
     dropped_polls: Vec<Uuid>,
     pub timers: (Vec<i64>, Vec<Uuid>),
-    ended: (Vec<i64>, Vec<Uuid>),
+    ended: Vec<(i64, Uuid)>,
+    ends: Ends,
     dropped_ended: (Vec<i64>, Vec<Uuid>),
     bad: (Vec<i64>, Vec<i16>, Vec<Uuid>),
     dropped_bad: (Vec<i64>, Vec<i16>, Vec<Uuid>),
@@ -202,8 +201,7 @@ impl Plan {
     /// Notes a task that has ended, if it has.
     fn end(&mut self, row: &Row) {
         let Some(at) = row.task.completed_at() else { return };
-        self.ended.0.push(at.0);
-        self.ended.1.push(row.task.id.0);
+        self.ended.push((at.0, row.task.id.0));
         if is_bad(row) {
             self.bad.0.push(row.task.team.0);
             self.bad.1.push(code(row));
@@ -322,7 +320,9 @@ impl Plan {
         *self.changes.entry((row.task.team.0, code(row))).or_default() += change;
     }
 
-    pub fn close_counts(&mut self) {
+    /// All tasks are in it.
+    pub fn close(&mut self) {
+        self.ends = Ends::of(std::mem::take(&mut self.ended));
         for ((team, status), change) in std::mem::take(&mut self.changes) {
             if change != 0 {
                 self.counts.0.push(team);
@@ -360,11 +360,13 @@ impl Plan {
         if !self.late.is_empty() {
             statements.push((FORGET_LATE, vec![(&self.late, Type::UUID_ARRAY), (&*LATE, Type::TEXT)]));
         }
-        for (sql, (at, id)) in [(DROP_ENDED, &self.dropped_ended), (ADD_ENDED, &self.ended), (SET_TIMERS, &self.timers)]
-        {
+        for (sql, (at, id)) in [(ended::DROP, &self.dropped_ended), (SET_TIMERS, &self.timers)] {
             if !id.is_empty() {
                 statements.push((sql, vec![(at, Type::INT8_ARRAY), (id, Type::UUID_ARRAY)]));
             }
+        }
+        if !self.ends.is_empty() {
+            statements.push((ended::ADD, self.ends.columns()));
         }
         for (sql, (team, status, id)) in [(DROP_BAD, &self.dropped_bad), (ADD_BAD, &self.bad)] {
             if !id.is_empty() {

@@ -5,6 +5,8 @@ use uuid::Uuid;
 
 use super::Postgres;
 use super::batch::{Bodies, Columns, Kept, READ_ALONG};
+use super::browse::is_small;
+use super::ended;
 use super::handout::record;
 use super::row::{self, Row};
 use super::session::Session;
@@ -81,7 +83,9 @@ impl Postgres {
             return Ok(Page { records: Vec::new(), rest: Vec::new(), total });
         }
         let all = self::total(session, ListQuery { status: None, ..query }).await?;
-        let sql = page_of(query.status, total * RARE < all);
+        let few =
+            total * RARE < all && (query.status != Some(Status::Completed) || is_small(session, ended::IDS).await?);
+        let sql = page_of(query.status, few);
         let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         let (limit, offset) = (number(limit), number(query.offset));
         let columns: Columns<'_> = vec![(&query.team.0, Type::INT8), (&limit, Type::INT8), (&offset, Type::INT8)];
@@ -172,7 +176,7 @@ fn page_of(status: Option<Status>, few: bool) -> String {
         Some(Status::Pending | Status::Processing) if few => Some("call"),
         Some(Status::Delayed | Status::Waiting) if few => Some("timer"),
         Some(Status::Polling) if few => Some("poll"),
-        Some(Status::Completed) if few => Some("ended"),
+        Some(Status::Completed) if few => Some(ended::IDS),
         _ => None,
     };
     let source = match (listed, status) {

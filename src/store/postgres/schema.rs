@@ -8,7 +8,7 @@ use super::{away, failed};
 use crate::store::StoreError;
 
 /// Each entry brings the database from the version of its place to the next.
-const STEPS: &[&str] = &[include_str!("schema_1.sql"), include_str!("schema_2.sql")];
+const STEPS: &[&str] = &[include_str!("schema_1.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
 
 /// Brings the database up to date; answers the version that it had.
 pub(super) async fn migrate(client: &Client) -> Result<i32, StoreError> {

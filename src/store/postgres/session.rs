@@ -5,8 +5,8 @@ use std::time::Duration;
 use deadpool::managed::{Object, Pool, PoolError, TimeoutType};
 use tokio_postgres::Row as SqlRow;
 
-use super::batch::{BEGIN, Batch, Bodies, Columns};
-use super::connect::{Connector, Link};
+use super::batch::{Batch, Bodies, Columns};
+use super::connect::{BEGIN, Connector, Link};
 use super::{away, failed, unconfirmed};
 use crate::store::StoreError;
 
@@ -101,6 +101,7 @@ impl Session {
 
     /// Writes what the batch holds, commits, and gives the connection back.
     pub async fn finish(mut self, batch: &mut Batch, part: i32) -> Result<Bodies, StoreError> {
+        batch.begun = true;
         let committed = tokio::time::timeout(PATIENCE, batch.commit(self.link(), part)).await;
         let bodies = committed.map_err(|_| away("the database does not answer"))??;
         self.link = None;

@@ -26,7 +26,7 @@ impl Enter for Postgres {
         self.make_partitions(&ids).await?;
         let session = Session::begin(&self.pool).await?;
         let mut batch = Batch::default();
-        batch.hold(&batch::lock(&session.link().client, &ids).await.map_err(failed)?)?;
+        batch.hold(&batch::lock(session.link(), &ids).await.map_err(failed)?)?;
         for moved in tasks {
             if !batch.has(moved.task.id) {
                 take(&mut batch, moved, now)?;

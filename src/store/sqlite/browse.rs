@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use rusqlite::{Connection, Row as SqlRow, params};
 
+use super::redo::Known;
 use super::row::{self, Row};
 use super::{Sqlite, failed};
 use crate::store::browse::{Browse, Found, REQUEST_STEPS, Search, Stuck, Summary, UNDELIVERED_MAX, waiting_since};
@@ -15,11 +16,13 @@ use crate::task::{State, Status, TaskId, TeamId, Timestamp};
 #[async_trait]
 impl Browse for Sqlite {
     async fn search(&self, search: Search) -> Result<Found, StoreError> {
-        self.readers.run(move |db| self::search(db, &search)).await
+        let known = self.behind.known();
+        self.readers.run(move |db| self::search(db, &search, &known)).await
     }
 
     async fn stuck(&self, team: TeamId, steps: usize) -> Result<Stuck, StoreError> {
-        self.readers.run(move |db| self::stuck(db, team, steps)).await
+        let known = self.behind.known();
+        self.readers.run(move |db| self::stuck(db, team, steps, &known)).await
     }
 
     async fn depths(&self) -> Result<BTreeMap<TeamId, Counts>, StoreError> {
@@ -42,11 +45,12 @@ struct Glimpse {
     host: i64,
     hook_status: Option<i64>,
     request: i64,
+    head: i64,
 }
 
-const GLIMPSE: &str = "SELECT key, low, status, host, hook_status, request FROM task";
+const GLIMPSE: &str = "SELECT key, low, status, host, hook_status, request, head FROM task";
 
-fn search(db: &Connection, search: &Search) -> Result<Found, StoreError> {
+fn search(db: &Connection, search: &Search, known: &Known) -> Result<Found, StoreError> {
     let snapshot = db.unchecked_transaction().map_err(failed)?;
     let few = search.status == Some(Status::Waiting) && few_timers(&snapshot)?;
     let mut select = snapshot.prepare_cached(&candidates(search.status, few)).map_err(failed)?;
@@ -61,7 +65,7 @@ fn search(db: &Connection, search: &Search) -> Result<Found, StoreError> {
             found.next = last;
             break;
         }
-        let glimpse = read_glimpse(row).map_err(failed)?;
+        let glimpse = read_glimpse(row).map_err(failed)?.updated(known);
         last = Some(glimpse.id);
         found.looked_at += 1;
         steps -= 1;
@@ -71,7 +75,7 @@ fn search(db: &Connection, search: &Search) -> Result<Found, StoreError> {
         if search.asks_the_request() {
             steps = steps.saturating_sub(REQUEST_STEPS - 1);
         }
-        found.tasks.extend(look_into(&snapshot, &glimpse, search)?);
+        found.tasks.extend(look_into(&snapshot, &glimpse, search, known)?);
     }
     Ok(found)
 }
@@ -102,7 +106,24 @@ fn read_glimpse(row: &SqlRow<'_>) -> rusqlite::Result<Glimpse> {
         host: row.get(3)?,
         hook_status: row.get(4)?,
         request: row.get(5)?,
+        head: row.get(6)?,
     })
+}
+
+impl Glimpse {
+    fn updated(self, known: &Known) -> Self {
+        let Some(row) = known.newer(self.key, self.head) else { return self };
+        Self {
+            status: facts::status_code(row.task.status()),
+            hook_status: row.delivery.map(|hook| facts::write_delivery_status(hook.status)),
+            ..self
+        }
+    }
+}
+
+/// The row with this key, if there is one.
+fn row_by_key(db: &Connection, key: i64, known: &Known) -> Result<Option<Row>, StoreError> {
+    Ok(row::load_by_key(db, key).map_err(failed)?.map(|row| known.newest(row)))
 }
 
 fn fits(glimpse: &Glimpse, search: &Search) -> bool {
@@ -112,12 +133,17 @@ fn fits(glimpse: &Glimpse, search: &Search) -> bool {
 }
 
 /// The task, if its request fits too.
-fn look_into(db: &Connection, glimpse: &Glimpse, search: &Search) -> Result<Option<Summary>, StoreError> {
+fn look_into(
+    db: &Connection,
+    glimpse: &Glimpse,
+    search: &Search,
+    known: &Known,
+) -> Result<Option<Summary>, StoreError> {
     let (method, target_url, provider) = head(db, glimpse.request)?;
     if !search.fits_request(glimpse.id, &target_url, provider.as_deref()) {
         return Ok(None);
     }
-    let row = row::load_by_key(db, glimpse.key).map_err(failed)?.ok_or(StoreError::NotFound)?;
+    let row = row_by_key(db, glimpse.key, known)?.ok_or(StoreError::NotFound)?;
     Ok(Some(Summary { task: row.task, method, target_url, provider, delivery: row.delivery }))
 }
 
@@ -132,11 +158,11 @@ fn summary(db: &Connection, row: Row) -> Result<Summary, StoreError> {
     Ok(Summary { task: row.task, method, target_url, provider, delivery: row.delivery })
 }
 
-fn stuck(db: &Connection, team: TeamId, steps: usize) -> Result<Stuck, StoreError> {
+fn stuck(db: &Connection, team: TeamId, steps: usize, known: &Known) -> Result<Stuck, StoreError> {
     let snapshot = db.unchecked_transaction().map_err(failed)?;
     let due = longest_due(&snapshot, team, steps)?;
-    let (waiting, all_waiting) = longest_waiting(&snapshot, team, steps)?;
-    let (undelivered, all_undelivered) = undelivered(&snapshot, team, steps)?;
+    let (waiting, all_waiting) = longest_waiting(&snapshot, team, steps, known)?;
+    let (undelivered, all_undelivered) = undelivered(&snapshot, team, steps, known)?;
     Ok(Stuck { due, waiting, all_waiting, undelivered, all_undelivered })
 }
 
@@ -158,12 +184,17 @@ fn longest_due(db: &Connection, team: TeamId, steps: usize) -> Result<Option<Sum
     longest.map(|(_, row)| summary(db, row)).transpose()
 }
 
-fn longest_waiting(db: &Connection, team: TeamId, steps: usize) -> Result<(Option<Summary>, bool), StoreError> {
+fn longest_waiting(
+    db: &Connection,
+    team: TeamId,
+    steps: usize,
+    known: &Known,
+) -> Result<(Option<Summary>, bool), StoreError> {
     let keys = next_keys(db, "SELECT key FROM timer ORDER BY at LIMIT ?1", steps)?;
     let all = keys.len() <= steps;
     let mut longest: Option<(Timestamp, TaskId, Row)> = None;
     for key in keys.into_iter().take(steps) {
-        let row = row::load_by_key(db, key).map_err(failed)?.filter(|row| row.task.team == team);
+        let row = row_by_key(db, key, known)?.filter(|row| row.task.team == team);
         if let Some(row) = row
             && let Some(since) = waiting_since(&row.task)
             && longest.as_ref().is_none_or(|(earliest, id, _)| (since, row.task.id) < (*earliest, *id))
@@ -175,12 +206,12 @@ fn longest_waiting(db: &Connection, team: TeamId, steps: usize) -> Result<(Optio
     Ok((longest, all))
 }
 
-fn undelivered(db: &Connection, team: TeamId, steps: usize) -> Result<(Vec<Summary>, bool), StoreError> {
+fn undelivered(db: &Connection, team: TeamId, steps: usize, known: &Known) -> Result<(Vec<Summary>, bool), StoreError> {
     let keys = next_keys(db, "SELECT key FROM outbox ORDER BY at, key LIMIT ?1", steps)?;
     let mut all = keys.len() <= steps;
     let mut found = Vec::new();
     for key in keys.into_iter().take(steps) {
-        let Some(row) = row::load_by_key(db, key).map_err(failed)?.filter(|row| row.task.team == team) else {
+        let Some(row) = row_by_key(db, key, known)?.filter(|row| row.task.team == team) else {
             continue;
         };
         if found.len() == UNDELIVERED_MAX {

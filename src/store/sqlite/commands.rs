@@ -5,17 +5,19 @@ use rusqlite::params;
 use super::row::{self, Row};
 use super::writer::Writer;
 use super::{failed, queries};
-use crate::store::encoding;
+use crate::store::encoding::{self, Written};
 use crate::store::{
-    Capacity, Claimed, ClaimedDelivery, Created, IDEMPOTENCY_MS, Idempotency, LATE_BODY_MAX, NewTask, StoreError, Sweep,
+    Capacity, Claimed, ClaimedDelivery, Created, IDEMPOTENCY_MS, Idempotency, LATE_BODY_MAX, NewTask, StoreError,
+    Sweep, TaskRecord,
 };
 use crate::task::{
-    self, Delivery, DeliveryOutcome, DeliveryStatus, Entry, Event, Late, Payload, Refusal, State, Task, TaskId, TeamId,
+    self, Delivery, DeliveryOutcome, DeliveryStatus, Entry, Event, Late, Refusal, State, Task, TaskId, TeamId,
     Timestamp, Why,
 };
 
 impl Writer {
-    pub(super) fn create(&mut self, new: &NewTask) -> Result<Created, StoreError> {
+    /// `head` is the request's, as it is stored: made beforehand, because everybody waits for the writer.
+    pub(super) fn create(&mut self, new: &NewTask, head: &str) -> Result<Created, StoreError> {
         let task = &new.task;
         self.hand_out.heard(task.created_at);
         if let Some(idempotency) = &new.idempotency
@@ -23,7 +25,8 @@ impl Writer {
         {
             return Ok(Created::Before(before));
         }
-        let request = self.append(None, &[], Some(encoding::write_request(&new.request)), task.created_at)?;
+        let body = new.request.body.as_deref().map(str::as_bytes);
+        let request = self.append(None, &[], Some((head, body)), task.created_at)?;
         let row = Row {
             task: task.clone(),
             host: new.host,
@@ -84,7 +87,7 @@ impl Writer {
         &mut self,
         id: TaskId,
         event: &Event,
-        payload: Option<&Payload>,
+        payload: Option<&Written>,
         now: Timestamp,
     ) -> Result<Result<Task, StoreError>, StoreError> {
         if let Event::Polled { .. } = event {
@@ -109,19 +112,21 @@ impl Writer {
         &mut self,
         mut row: Row,
         refusal: Refusal,
-        payload: Option<&Payload>,
+        payload: Option<&Written>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let wanted = refusal.keep_late != Late::None;
-        let Some(payload) = payload.filter(|payload| wanted && payload.body.len() <= LATE_BODY_MAX) else {
+        let Some(payload) =
+            payload.filter(|payload| wanted && payload.body.as_ref().is_none_or(|body| body.len() <= LATE_BODY_MAX))
+        else {
             return Ok(());
         };
         if row.task.late != Late::None {
             self.forget_late(row.head)?;
         }
-        row.head = self.append(Some(row.head), &[Entry::CallbackLate], Some(encoding::write_payload(payload)), now)?;
+        row.head = self.append(Some(row.head), &[Entry::CallbackLate], Some(payload.parts()), now)?;
         row.task.late = refusal.keep_late;
-        row::update(&self.db, &row).map_err(failed)
+        self.save(&row, row.task.status().is_final())
     }
 
     /// Empties the place of a late body; its journal row stays a link of the chain.
@@ -143,14 +148,14 @@ impl Writer {
     ) -> Result<Vec<Claimed>, StoreError> {
         let mut capacity = capacity.clone();
         let mut claimed = Vec::new();
-        while claimed.len() < capacity.slots {
-            let Some((key, host)) = self.ready.next(&capacity) else {
+        while capacity.slots > 0 {
+            let Some((key, host)) = self.ready.next(&self.db, &capacity).map_err(failed)? else {
                 break;
             };
-            let row = row::load_by_key(&self.db, key).map_err(failed)?.ok_or_else(|| out_of_step(key))?;
+            let row = self.row_by_key(key)?.ok_or_else(|| out_of_step(key))?;
             let step = task::step(&row.task, &Event::Claimed { lease_until }, now).map_err(|_| out_of_step(key))?;
             let row = self.apply(row, step, None, now)?;
-            *capacity.in_flight.entry(host).or_default() += 1;
+            capacity.enter(row.task.team, host, 1);
             let request = queries::request(&self.db, row.request)?;
             claimed.push(Claimed { task: row.task, request, host, key_number: row.key_number });
         }
@@ -161,7 +166,7 @@ impl Writer {
         let mut voided = 0;
         for team in queries::teams(&self.db)? {
             for key in self.processing(team.id)? {
-                let row = row::load_by_key(&self.db, key).map_err(failed)?.ok_or_else(|| out_of_step(key))?;
+                let row = self.row_by_key(key)?.ok_or_else(|| out_of_step(key))?;
                 let event = Event::Interrupted { attempt: row.task.attempt };
                 let step = task::step(&row.task, &event, now).map_err(|_| out_of_step(key))?;
                 self.apply(row, step, None, now)?;
@@ -187,7 +192,7 @@ impl Writer {
             delete.execute([at, key]).map_err(failed)?;
             drop(delete);
             // A timer whose task moved on, or is gone, is dropped here and not when the task moves: one write less.
-            if let Some(row) = row::load_by_key(&self.db, *key).map_err(failed)? {
+            if let Some(row) = self.row_by_key(*key)? {
                 self.fire(row, sweep, now)?;
             }
         }
@@ -226,7 +231,7 @@ impl Writer {
     ) -> Result<Vec<ClaimedDelivery>, StoreError> {
         let mut claimed = Vec::new();
         for (at, key) in self.due_deliveries(limit, now)? {
-            match queries::read_by_key(&self.db, key)? {
+            match self.record(key)? {
                 Some(record) => {
                     let delivery = record.delivery.unwrap_or(Delivery::due(now));
                     claimed.push(ClaimedDelivery { record, delivery });
@@ -285,7 +290,8 @@ impl Writer {
         };
         row.head = self.append(Some(row.head), &[entry], None, now)?;
         row.delivery = Some(after);
-        row::update_delivery(&self.db, &row).map_err(failed)?;
+        self.save(&row, true)?;
+        self.may_go(&row)?;
         Ok(after)
     }
 
@@ -305,9 +311,15 @@ impl Writer {
         }
         let again = before.again(now);
         self.plan_delivery(id, now)?;
+        self.may_not_go(&row)?;
         row.delivery = Some(again);
-        row::update_delivery(&self.db, &row).map_err(failed)?;
+        self.save(&row, false)?;
         Ok(again)
+    }
+
+    /// A task with all that can be read back of it.
+    pub(super) fn record(&self, key: i64) -> Result<Option<TaskRecord>, StoreError> {
+        self.row_by_key(key)?.map(|row| queries::complete(&self.db, row)).transpose()
     }
 
     pub(super) fn next_delivery(&mut self) -> Result<Option<Timestamp>, StoreError> {
@@ -334,9 +346,10 @@ impl Writer {
     }
 
     pub(super) fn purge(&mut self, before: Timestamp, limit: usize, now: Timestamp) -> Result<usize, StoreError> {
-        let old = self.ended_before(before, limit)?;
+        let old = self.take_ended(before, limit)?;
         for key in &old {
-            if let Some(row) = row::load_by_key(&self.db, *key).map_err(failed)? {
+            let row = self.row_by_key(*key)?;
+            if let Some(row) = row.filter(|row| row.task.completed_at().is_some() && !row.is_delivering()) {
                 self.remove(&row)?;
             }
         }
@@ -350,15 +363,16 @@ impl Writer {
         Ok(old.len())
     }
 
-    fn ended_before(&self, before: Timestamp, limit: usize) -> Result<Vec<i64>, StoreError> {
-        // A webhook that is still to be delivered keeps its task.
-        let mut select = self
+    /// Takes the tasks that ended before that time, the oldest first, off the list of those that may go.
+    fn take_ended(&self, before: Timestamp, limit: usize) -> Result<Vec<i64>, StoreError> {
+        let mut take = self
             .db
             .prepare_cached(
-                "SELECT key FROM task WHERE status >= 5 AND at < ?1 AND hook_status IS NOT 0 ORDER BY at LIMIT ?2",
+                "DELETE FROM ended WHERE (at, key) IN (SELECT at, key FROM ended WHERE at < ?1 ORDER BY at, key LIMIT ?2) \
+                 RETURNING key",
             )
             .map_err(failed)?;
-        let keys = select.query_map(params![before.0, limit], |row| row.get(0)).map_err(failed)?;
+        let keys = take.query_map(params![before.0, limit], |row| row.get(0)).map_err(failed)?;
         keys.collect::<Result<_, _>>().map_err(failed)
     }
 }

@@ -3,7 +3,6 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::queries;
 use super::writer::Writer;
 use crate::store::{Claimed, ClaimedDelivery, DeliveryTaker, StoreError, TaskTaker};
 use crate::task::{Delivery, TaskId, Timestamp};
@@ -123,7 +122,7 @@ impl Writer {
                 continue;
             }
             // A later command of the batch may have removed the task.
-            let Some(record) = queries::read_by_key(&self.db, id.sort_key())? else { continue };
+            let Some(record) = self.record(id.sort_key())? else { continue };
             let delivery = record.delivery.unwrap_or(Delivery::due(self.hand_out.now));
             claimed.push(ClaimedDelivery { record, delivery });
             self.delivering.take(id.sort_key());

@@ -24,7 +24,7 @@ const READERS: usize = 2;
 const WRITER_CACHE: i64 = 48 * 1024;
 
 /// Page cache of each reader, KiB.
-const READER_CACHE: i64 = 8 * 1024;
+const READER_CACHE: i64 = 4 * 1024;
 
 pub(super) fn open(options: Options) -> Result<Sqlite, StoreError> {
     let path = &options.path;
@@ -50,8 +50,8 @@ pub(super) fn open(options: Options) -> Result<Sqlite, StoreError> {
     db.busy_timeout(Duration::ZERO).map_err(failed)?;
     let runtime = tokio::runtime::Handle::try_current().ok();
     let shared = Shared { observer: options.observer, fatal: options.fatal, log, runtime, lock };
-    let writer = writer::start(db, shared)?;
-    Ok(Sqlite { writer, readers: Readers::start(readers)?, path: options.path })
+    let (writer, behind) = writer::start(db, shared, options.behind_max)?;
+    Ok(Sqlite { writer, readers: Readers::start(readers)?, behind, path: options.path })
 }
 
 pub(super) fn in_use(path: &Path) -> bool {

@@ -35,7 +35,7 @@ impl Writer {
             if claimed.len() >= capacity.slots {
                 break;
             }
-            let Some(row) = row::load_by_key(&self.db, key).map_err(failed)?.filter(|row| polls_at(row, at)) else {
+            let Some(row) = self.row_by_key(key)?.filter(|row| polls_at(row, at)) else {
                 // The task moved on, or was planned anew.
                 self.unplan_poll(at, key)?;
                 continue;

@@ -1,8 +1,10 @@
 //! What is read from the store, by readers and by the writer; and the few writes about teams and keys.
 
+use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
 use super::failed;
+use super::redo::Known;
 use super::row::{self, Row};
 use crate::store::{
     ApiKey, Counts, EventRecord, IDEMPOTENCY_MS, Idempotency, ListQuery, NewTeam, Page, Seal, StoreError, TaskRecord,
@@ -34,20 +36,20 @@ pub(super) fn next_timer(db: &Connection) -> Result<Option<Timestamp>, StoreErro
     select.query_row([], |row| row.get(0).map(Timestamp)).optional().map_err(failed)
 }
 
-pub(super) fn state(db: &Connection, id: TaskId) -> Result<Task, StoreError> {
-    row::load(db, id).map_err(failed)?.map(|row| row.task).ok_or(StoreError::NotFound)
+pub(super) fn state(db: &Connection, id: TaskId, behind: Option<&Row>) -> Result<Task, StoreError> {
+    row::load(db, id, behind).map_err(failed)?.map(|row| row.task).ok_or(StoreError::NotFound)
 }
 
-pub(super) fn read(db: &Connection, id: TaskId) -> Result<TaskRecord, StoreError> {
+pub(super) fn read(db: &Connection, id: TaskId, behind: Option<&Row>) -> Result<TaskRecord, StoreError> {
     // One snapshot for row and bodies: between two, the task may be removed and its journal's numbers used again.
     let snapshot = db.unchecked_transaction().map_err(failed)?;
-    let row = row::load(&snapshot, id).map_err(failed)?.ok_or(StoreError::NotFound)?;
+    let row = row::load(&snapshot, id, behind).map_err(failed)?.ok_or(StoreError::NotFound)?;
     complete(&snapshot, row)
 }
 
-pub(super) fn answer(db: &Connection, id: TaskId) -> Result<Option<Payload>, StoreError> {
+pub(super) fn answer(db: &Connection, id: TaskId, behind: Option<&Row>) -> Result<Option<Payload>, StoreError> {
     let snapshot = db.unchecked_transaction().map_err(failed)?;
-    let row = row::load(&snapshot, id).map_err(failed)?.ok_or(StoreError::NotFound)?;
+    let row = row::load(&snapshot, id, behind).map_err(failed)?.ok_or(StoreError::NotFound)?;
     payload(&snapshot, row.answer)
 }
 
@@ -75,10 +77,6 @@ pub(super) fn known_key(
         Some(row) if fresh => Ok(Some(Ok(row.task.id))),
         _ => Ok(Some(Err(number))),
     }
-}
-
-pub(super) fn read_by_key(db: &Connection, key: i64) -> Result<Option<TaskRecord>, StoreError> {
-    row::load_by_key(db, key).map_err(failed)?.map(|row| complete(db, row)).transpose()
 }
 
 /// Fetches what was written once.
@@ -109,9 +107,10 @@ fn written(db: &Connection, id: i64) -> Result<(String, Option<Vec<u8>>), StoreE
     select.query_row([id], |row| Ok((row.get(0)?, row.get(1)?))).map_err(failed)
 }
 
-pub(super) fn list(db: &Connection, query: ListQuery) -> Result<Page, StoreError> {
+pub(super) fn list(db: &Connection, query: ListQuery, known: Known) -> Result<Page, StoreError> {
     // One snapshot for the page and its total.
     let snapshot = db.unchecked_transaction().map_err(failed)?;
+    let known = known.until(&snapshot)?;
     let total = self::total(&snapshot, query)?;
     // A page behind the end is not looked for, and the last page stops at the last row that is known to be there.
     let limit = u64::from(query.limit).min(total.saturating_sub(query.offset));
@@ -119,9 +118,7 @@ pub(super) fn list(db: &Connection, query: ListQuery) -> Result<Page, StoreError
         return Ok(Page { records: Vec::new(), rest: Vec::new(), total });
     }
     let all = self::total(&snapshot, ListQuery { status: None, ..query })?;
-    let sql = page_of(query.status, total * RARE < all);
-    let mut select = snapshot.prepare_cached(&sql).map_err(failed)?;
-    let rows: Vec<Row> = collect(select.query_map(params![query.team.0, limit, query.offset], row::read))?;
+    let rows = rows_of(&snapshot, query, limit, total * RARE < all, &known)?;
     let weighed = rows.into_iter().map(|row| bytes_of(&snapshot, &row).map(|bytes| (row, bytes)));
     let (whole, rest) = Page::split(weighed.collect::<Result<_, _>>()?, query.room);
     Ok(Page {
@@ -129,6 +126,65 @@ pub(super) fn list(db: &Connection, query: ListQuery) -> Result<Page, StoreError
         rest: rest.into_iter().map(|(row, bytes)| (row.task.id, bytes)).collect(),
         total,
     })
+}
+
+fn rows_of(db: &Connection, query: ListQuery, limit: u64, few: bool, known: &Known) -> Result<Vec<Row>, StoreError> {
+    if let Some(status) = query.status.filter(|status| row::is_unindexed(*status) && !known.is_empty()) {
+        return rows_by_walking(db, query, (status, limit), few, known);
+    }
+    let mut select = db.prepare_cached(&page_of(query.status, few)).map_err(failed)?;
+    let values = params![query.team.0, integer(limit), integer(query.offset)];
+    let rows: Vec<Row> = collect(select.query_map(values, row::read))?;
+    Ok(rows.into_iter().map(|row| known.newest(row)).collect())
+}
+
+/// The page of those in a status that rows may have which are behind.
+fn rows_by_walking(
+    db: &Connection,
+    query: ListQuery,
+    (status, limit): (Status, u64),
+    few: bool,
+    known: &Known,
+) -> Result<Vec<Row>, StoreError> {
+    let code = facts::status_code(status);
+    let mut select = db.prepare_cached(&walk(status, few)).map_err(failed)?;
+    let mut rows = select.query([query.team.0]).map_err(failed)?;
+    let (mut passed, mut found) = (0, Vec::new());
+    while (found.len() as u64) < limit
+        && let Some(row) = rows.next().map_err(failed)?
+    {
+        let (key, in_place, head) = read_step(row).map_err(failed)?;
+        let now = known.newer(key, head).map_or(in_place, |row| facts::status_code(row.task.status()));
+        if now != code {
+            continue;
+        }
+        passed += 1;
+        if passed > query.offset {
+            let row = row::load_by_key(db, key).map_err(failed)?.ok_or(StoreError::NotFound)?;
+            found.push(known.newest(row));
+        }
+    }
+    Ok(found)
+}
+
+const STEP: &str = "SELECT key, status, head FROM task";
+
+fn read_step(row: &SqlRow<'_>) -> rusqlite::Result<(i64, i64, i64)> {
+    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+}
+
+/// The statement that walks from the newest task that may be in the status to the oldest.
+pub(super) fn walk(status: Status, few: bool) -> String {
+    format!("{STEP} WHERE {} ORDER BY key DESC", candidates(status, few))
+}
+
+/// Those that may be in a status which no index is of. Where few of many wait, their timers find them: whatever waits has one.
+fn candidates(status: Status, few: bool) -> &'static str {
+    if few && status == Status::Waiting { "key IN (SELECT key FROM timer) AND +team = ?1" } else { "team = ?1" }
+}
+
+fn integer(number: u64) -> Value {
+    Value::from(i64::try_from(number).unwrap_or(i64::MAX))
 }
 
 /// How long a task's bodies are; SQLite knows without reading them.
@@ -146,15 +202,13 @@ const RARE: u64 = 16;
 /// The statement that reads a page, in such words that an index is found.
 pub(super) fn page_of(status: Option<Status>, few: bool) -> String {
     let filter = match status.map(|status| (status, facts::status_code(status))) {
-        None => "WHERE team = ?1".to_owned(),
-        // Where few of many wait, their timers find them: whatever waits has one.
-        Some((Status::Waiting, code)) if few => {
-            format!("WHERE key IN (SELECT key FROM timer) AND +team = ?1 AND status = {code}")
+        None => "team = ?1".to_owned(),
+        Some((status, code)) if row::is_unindexed(status) => {
+            format!("{} AND status = {code}", candidates(status, few))
         }
-        Some((Status::Waiting | Status::Completed, code)) => format!("WHERE team = ?1 AND status = {code}"),
-        Some((_, code)) => format!("WHERE team = ?1 AND status = {code} AND status NOT IN (3, 5)"),
+        Some((_, code)) => format!("team = ?1 AND status = {code} AND status NOT IN (3, 5)"),
     };
-    row::select(&format!("{filter} ORDER BY key DESC LIMIT ?2 OFFSET ?3"))
+    row::select(&format!("WHERE {filter} ORDER BY key DESC LIMIT ?2 OFFSET ?3"))
 }
 
 fn total(db: &Connection, query: ListQuery) -> Result<u64, StoreError> {
@@ -165,9 +219,9 @@ fn total(db: &Connection, query: ListQuery) -> Result<u64, StoreError> {
     Ok(u64::try_from(total).unwrap_or_default())
 }
 
-pub(super) fn events(db: &Connection, id: TaskId) -> Result<Vec<EventRecord>, StoreError> {
+pub(super) fn events(db: &Connection, id: TaskId, behind: Option<&Row>) -> Result<Vec<EventRecord>, StoreError> {
     let snapshot = db.unchecked_transaction().map_err(failed)?;
-    let row = row::load(&snapshot, id).map_err(failed)?.ok_or(StoreError::NotFound)?;
+    let row = row::load(&snapshot, id, behind).map_err(failed)?.ok_or(StoreError::NotFound)?;
     let mut pages = Vec::new();
     let mut next = Some(row.head);
     let mut select = snapshot

@@ -27,6 +27,8 @@ struct TeamQueue {
 pub(super) struct Ready {
     teams: HashMap<TeamId, TeamQueue>,
     turns: VecDeque<TeamId>,
+    /// The store is known to have more than one team.
+    several_teams: bool,
 }
 
 impl Ready {
@@ -77,17 +79,30 @@ impl Ready {
     }
 
     /// The next task that may be claimed, and its host. The team whose turn it was goes to the end of the line.
-    pub(super) fn next(&mut self, capacity: &Capacity) -> Option<(i64, HostId)> {
+    pub(super) fn next(&mut self, db: &Connection, capacity: &Capacity) -> rusqlite::Result<Option<(i64, HostId)>> {
         for _ in 0..self.turns.len() {
-            let team = self.turns.pop_front()?;
-            self.turns.push_back(team);
-            let free = |host: &HostId| capacity.in_flight.get(host).is_none_or(|calls| *calls < capacity.per_host);
-            let queue = self.teams.get(&team)?;
-            if let Some((place, host)) = queue.heads.iter().find(|(_, host)| free(host)) {
-                return Some((place.key, *host));
+            self.turns.rotate_left(1);
+            let Some(team) = self.turns.back().copied() else { break };
+            if capacity.slots_for(team) == 0 && self.has_several_teams(db)? {
+                continue;
+            }
+            let Some(queue) = self.teams.get(&team) else { break };
+            if let Some((place, host)) = queue.heads.iter().find(|(_, host)| capacity.room_at(**host) > 0) {
+                return Ok(Some((place.key, *host)));
             }
         }
-        None
+        Ok(None)
+    }
+
+    /// Whether what is reserved is so for anybody. Asked only where a team would be passed over, so that most commits do
+    /// without; and of an answer that stays the same, no more than once: teams are never removed. What a commit that was
+    /// taken back said of them goes with it, since all of this is then loaded anew.
+    fn has_several_teams(&mut self, db: &Connection) -> rusqlite::Result<bool> {
+        if !self.several_teams {
+            let mut second = db.prepare_cached("SELECT id FROM team WHERE id > (SELECT min(id) FROM team)")?;
+            self.several_teams = second.exists([])?;
+        }
+        Ok(self.several_teams)
     }
 
     fn refill(&mut self, db: &Connection, team: TeamId, host: HostId) -> rusqlite::Result<()> {

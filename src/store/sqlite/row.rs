@@ -1,10 +1,11 @@
 //! The hot row: how a task's changing part is laid out in columns.
 
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
+use serde::{Deserialize, Serialize};
 
 use crate::store::facts::{self, Facts};
-use crate::store::{HostId, encoding};
-use crate::task::{Delivery, Task, TaskId, TeamId, Then, Timestamp};
+use crate::store::{HostId, StoreError, encoding};
+use crate::task::{Delivery, DeliveryStatus, Status, Task, TaskId, TeamId, Then, Timestamp};
 
 /// A task's row, with pointers to what was written once.
 #[derive(Clone, Debug)]
@@ -31,10 +32,10 @@ pub(super) fn select(rest: &str) -> String {
     format!("{SELECT} {rest}")
 }
 
-/// The row with this id, if there is one.
-pub(super) fn load(db: &Connection, id: TaskId) -> rusqlite::Result<Option<Row>> {
-    let row = load_by_key(db, id.sort_key())?;
-    Ok(row.filter(|row| row.task.id == id))
+/// The row with this id, if there is one; as `behind` has it, unless the table's is as new.
+pub(super) fn load(db: &Connection, id: TaskId, behind: Option<&Row>) -> rusqlite::Result<Option<Row>> {
+    let row = load_by_key(db, id.sort_key())?.filter(|row| row.task.id == id);
+    Ok(row.map(|row| row.or_newer(behind)))
 }
 
 /// The row with this key, if there is one.
@@ -77,16 +78,36 @@ pub(super) fn read(row: &SqlRow<'_>) -> rusqlite::Result<Row> {
     })
 }
 
+impl Row {
+    /// The other one, if it is newer.
+    pub fn or_newer(self, other: Option<&Self>) -> Self {
+        other.filter(|other| other.head > self.head).cloned().unwrap_or(self)
+    }
+
+    /// Whether a completion webhook is still to be delivered.
+    pub fn is_delivering(&self) -> bool {
+        self.delivery.is_some_and(|delivery| delivery.status == DeliveryStatus::Pending)
+    }
+}
+
+/// A completion webhook: its status, its attempts, the latest answer's code, and when the next attempt is due.
+type Hook = (i64, u32, Option<u16>, Option<i64>);
+
 fn read_delivery(row: &SqlRow<'_>) -> rusqlite::Result<Option<Delivery>> {
-    let Some(status) = row.get::<_, Option<i64>>(21)? else {
+    let Some(status) = row.get(21)? else {
         return Ok(None);
     };
-    Ok(Some(Delivery {
-        status: facts::read_delivery_status(status),
-        attempts: row.get(22)?,
-        last_status_code: row.get(23)?,
-        next_attempt_at: row.get::<_, Option<i64>>(24)?.map(Timestamp),
-    }))
+    Ok(Some(delivery((status, row.get(22)?, row.get(23)?, row.get(24)?))))
+}
+
+fn delivery((status, attempts, last_status_code, next): Hook) -> Delivery {
+    let status = facts::read_delivery_status(status);
+    Delivery { status, attempts, last_status_code, next_attempt_at: next.map(Timestamp) }
+}
+
+fn hook(delivery: Delivery) -> Hook {
+    let Delivery { status, attempts, last_status_code, next_attempt_at } = delivery;
+    (facts::write_delivery_status(status), attempts, last_status_code, next_attempt_at.map(|at| at.0))
 }
 
 /// Adds a row. False if the key is taken.
@@ -134,11 +155,21 @@ pub(super) fn update_polling(db: &Connection, task: &Task) -> rusqlite::Result<(
     Ok(())
 }
 
+/// Statuses that the index on status leaves out.
+pub(super) fn is_unindexed(status: Status) -> bool {
+    matches!(status, Status::Waiting | Status::Completed)
+}
+
+/// Whether a change leaves a row where it is in every index.
+pub(super) fn are_indexed_alike(before: &Task, after: &Task) -> bool {
+    is_unindexed(before.status()) && is_unindexed(after.status()) && before.polling == after.polling
+}
+
 /// Writes all that can change.
 pub(super) fn update(db: &Connection, row: &Row) -> rusqlite::Result<()> {
     let task = &row.task;
     let (status, at) = facts::write_state(&task.state);
-    let hook = row.delivery;
+    let hook = row.delivery.map(hook);
     let mut update = db.prepare_cached(
         "UPDATE task SET status = ?2, at = ?3, flags = ?4, attempt = ?5, retries = ?6, started_at = ?7, error = ?8, \
          head = ?9, answer = ?10, result = ?11, progress = ?12, \
@@ -157,27 +188,69 @@ pub(super) fn update(db: &Connection, row: &Row) -> rusqlite::Result<()> {
         row.answer,
         row.result,
         row.progress,
-        hook.map(|hook| facts::write_delivery_status(hook.status)),
-        hook.map(|hook| hook.attempts),
-        hook.and_then(|hook| hook.last_status_code),
-        hook.and_then(|hook| hook.next_attempt_at).map(|at| at.0),
+        hook.map(|hook| hook.0),
+        hook.map(|hook| hook.1),
+        hook.and_then(|hook| hook.2),
+        hook.and_then(|hook| hook.3),
     ])?;
     Ok(())
 }
 
-/// Writes the completion webhook's state alone: no index is touched.
-pub(super) fn update_delivery(db: &Connection, row: &Row) -> rusqlite::Result<()> {
-    let hook = row.delivery;
-    let mut update = db.prepare_cached(
-        "UPDATE task SET head = ?2, hook_status = ?3, hook_attempts = ?4, hook_code = ?5, hook_next = ?6 WHERE key = ?1",
-    )?;
-    update.execute(params![
-        row.task.id.sort_key(),
-        row.head,
-        hook.map(|hook| facts::write_delivery_status(hook.status)),
-        hook.map(|hook| hook.attempts),
-        hook.and_then(|hook| hook.last_status_code),
-        hook.and_then(|hook| hook.next_attempt_at).map(|at| at.0),
-    ])?;
-    Ok(())
+/// The columns that change, as the redo table keeps them.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Changed(
+    /// The key.
+    i64,
+    /// Status, its time, and the small facts.
+    (i64, i64, i64),
+    /// Attempts, retries, and when the latest attempt started.
+    (u32, u32, Option<i64>),
+    /// Why it failed.
+    Option<String>,
+    /// Answer, result, and progress.
+    [Option<i64>; 3],
+    /// The completion webhook.
+    Option<Hook>,
+);
+
+/// Writes down the columns that change.
+pub(super) fn write_changed(row: &Row) -> String {
+    let task = &row.task;
+    let (status, at) = facts::write_state(&task.state);
+    let changed = Changed(
+        task.id.sort_key(),
+        (status, at.0, facts::write_flags(task, row.hook_retries)),
+        (task.attempt, task.retry_count, task.started_at.map(|at| at.0)),
+        task.error.clone(),
+        [row.answer, row.result, row.progress],
+        row.delivery.map(hook),
+    );
+    encoding::to_json(&changed)
+}
+
+/// Reads what [`write_changed`] wrote.
+pub(super) fn read_changed(text: &str) -> Result<Changed, StoreError> {
+    encoding::from_json(text)
+}
+
+impl Changed {
+    /// Whose row it is.
+    pub fn key(&self) -> i64 {
+        self.0
+    }
+
+    /// The row after the change that the journal row `head` tells of.
+    pub fn apply(self, mut row: Row, head: i64) -> Row {
+        let Self(_, (status, at, flags), (attempt, retry_count, started_at), error, bodies, hook) = self;
+        let facts = Facts::new(flags, None);
+        row.task.state = facts.state(status, Timestamp(at));
+        (row.task.accepted, row.task.late) = (facts.accepted(), facts.late());
+        (row.task.attempt, row.task.retry_count) = (attempt, retry_count);
+        row.task.started_at = started_at.map(Timestamp);
+        row.task.error = error;
+        row.head = head;
+        [row.answer, row.result, row.progress] = bodies;
+        row.delivery = hook.map(delivery);
+        row
+    }
 }

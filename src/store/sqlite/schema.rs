@@ -5,13 +5,20 @@
 //! - `journal`: everything that is written once — request, answers, results, history — appended in commit order, each
 //!   row pointing to the task's row before it. No index: a task's rows are found by walking back from `task.head`.
 //! - `timer`, `outbox`: what becomes due when. A timer is left behind when its task moves on, and dropped when it fires.
+//! - `redo`: changes of tasks that are appended first and swept into `task` later.
+//! - `ended`: what retention removes, in the order of the ends.
 
 use rusqlite::Connection;
 
 use crate::store::StoreError;
 
 /// One script per version; a script that has been released never changes.
-const MIGRATIONS: &[&str] = &[include_str!("schema_1.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema_1.sql"),
+    include_str!("schema_2.sql"),
+    include_str!("schema_3.sql"),
+    include_str!("schema_4.sql"),
+];
 
 /// The version that this program writes.
 pub(super) fn version() -> usize {

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::redo::Known;
 use super::row::{self, Row};
 use super::{Sqlite, failed};
 use crate::store::transfer::{Cell, Leave, Line, Moved, Table};
@@ -15,7 +16,8 @@ use crate::task::{Job, TaskId, Timestamp};
 #[async_trait]
 impl Leave for Sqlite {
     async fn tasks_after(&self, after: Option<TaskId>, limit: usize) -> Result<Vec<Moved>, StoreError> {
-        self.readers.run(move |db| tasks_after(db, after, limit)).await
+        let known = self.behind.known();
+        self.readers.run(move |db| tasks_after(db, after, limit, &known)).await
     }
 
     async fn rows(&self, table: &'static Table) -> Result<Vec<Vec<Cell>>, StoreError> {
@@ -23,14 +25,14 @@ impl Leave for Sqlite {
     }
 }
 
-fn tasks_after(db: &Connection, after: Option<TaskId>, limit: usize) -> Result<Vec<Moved>, StoreError> {
+fn tasks_after(db: &Connection, after: Option<TaskId>, limit: usize, known: &Known) -> Result<Vec<Moved>, StoreError> {
     let snapshot = db.unchecked_transaction().map_err(failed)?;
     let sql = row::select("WHERE key > ?1 ORDER BY key LIMIT ?2");
     let mut select = snapshot.prepare_cached(&sql).map_err(failed)?;
     let after = after.map_or(-1, TaskId::sort_key);
     let rows = select.query_map(params![after, limit], row::read).map_err(failed)?;
     let rows: Vec<Row> = rows.collect::<Result<_, _>>().map_err(failed)?;
-    rows.into_iter().map(|row| moved(&snapshot, row).map_err(failed)).collect()
+    rows.into_iter().map(|row| moved(&snapshot, known.newest(row)).map_err(failed)).collect()
 }
 
 fn moved(db: &Connection, row: Row) -> rusqlite::Result<Moved> {

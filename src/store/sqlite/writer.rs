@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, params};
 use tokio::sync::{mpsc, oneshot};
@@ -11,16 +12,28 @@ use super::checkpoint::Log;
 use super::handout::HandOut;
 use super::in_hand::InHand;
 use super::ready::{Place, Ready};
+use super::redo::{Behind, Redo};
 use super::row::{self, Row};
 use crate::store::encoding::{self, Written};
 use crate::store::{Effects, Ended, Observer, StoreError, facts};
-use crate::task::{Delivery, Entry, Keep, Payload, State, Step, Task, TaskId, TeamId, Timestamp};
+use crate::task::{Delivery, Entry, Keep, State, Step, Task, TaskId, TeamId, Timestamp};
 
 /// At most this many commands share a commit.
 const BATCH_MAX: usize = 512;
 
+/// After a batch of so many commands more are on their way: the next commit waits a moment for them, because a commit that
+/// more of them share costs each of them less. Whoever comes alone never waits.
+const BUSY: usize = 8;
+const GATHER: Duration = Duration::from_micros(100);
+
+/// So long after such a batch rows that are behind are still left there, if they are not too many.
+const RUSH: Duration = Duration::from_secs(1);
+
 /// Commands that may wait for the writer; beyond that the store says it is overloaded.
 pub(super) const QUEUE_MAX: usize = 8192;
+
+/// The longest error of a row that may be behind, bytes.
+const ERROR_MAX: usize = 1024;
 
 /// What a caller wants done. It can be run again, in case a neighbour in the batch spoils the first try.
 trait Command: Send {
@@ -68,6 +81,13 @@ pub(super) struct Writer {
     pub polling: InHand,
     pub effects: Effects,
     pub hand_out: HandOut,
+    pub redo: Redo,
+    /// The number of the next journal row. None is used twice while the redo table may name it.
+    next_row: i64,
+    /// When the latest batch began that showed that there is much to do.
+    busy_at: Option<Instant>,
+    /// The latest commit was to sweep rows that are behind.
+    sweeps: bool,
     /// How the counters change by this commit.
     counts: HashMap<(TeamId, i64), i64>,
 }
@@ -141,8 +161,17 @@ fn closed() -> StoreError {
 }
 
 /// Starts the writer's thread.
-pub(super) fn start(db: Connection, shared: Shared) -> Result<Handle, StoreError> {
+pub(super) fn start(db: Connection, shared: Shared, behind_max: usize) -> Result<(Handle, Behind), StoreError> {
     let ready = Ready::load(&db).map_err(super::failed)?;
+    let redo = Redo::load(&db, behind_max)?;
+    let behind = redo.behind();
+    let next_row = db
+        .query_row(
+            "SELECT max(coalesce((SELECT max(id) FROM journal), 0), coalesce((SELECT max(id) FROM redo), 0)) + 1",
+            [],
+            |row| row.get(0),
+        )
+        .map_err(super::failed)?;
     let (sender, commands) = mpsc::channel(QUEUE_MAX);
     let writer = Writer {
         db,
@@ -151,6 +180,10 @@ pub(super) fn start(db: Connection, shared: Shared) -> Result<Handle, StoreError
         polling: InHand::default(),
         effects: Effects::default(),
         hand_out: HandOut::default(),
+        redo,
+        next_row,
+        busy_at: None,
+        sweeps: false,
         counts: HashMap::new(),
     };
     let thread = std::thread::Builder::new()
@@ -164,19 +197,33 @@ pub(super) fn start(db: Connection, shared: Shared) -> Result<Handle, StoreError
             drop(shared.lock);
         })
         .map_err(|error| StoreError::Unavailable(error.to_string()))?;
-    Ok(Handle { commands: Some(sender), thread: Some(thread) })
+    Ok((Handle { commands: Some(sender), thread: Some(thread) }, behind))
 }
 
 impl Writer {
     fn serve(mut self, mut commands: mpsc::Receiver<Box<dyn Command>>, shared: &Shared) {
         let mut batch = Vec::with_capacity(BATCH_MAX);
-        while commands.blocking_recv_many(&mut batch, BATCH_MAX) > 0 {
-            let mut failed = self.settle(&mut batch, shared);
-            if batch.len() > 1 && matches!(failed, Some(StoreError::Unavailable(_))) {
+        let mut last = 0;
+        loop {
+            if last >= BUSY && commands.len() < last {
+                std::thread::sleep(GATHER);
+            }
+            if commands.blocking_recv_many(&mut batch, BATCH_MAX) == 0 {
+                self.sweep_all(shared);
+                return;
+            }
+            last = batch.len();
+            let is_for_now = |failed: &Option<StoreError>| matches!(failed, Some(StoreError::Unavailable(_)));
+            let mut failed = self.settle(&mut batch, shared, true);
+            if self.sweeps && is_for_now(&failed) {
+                // Nobody is refused because rows were to be swept beside.
+                failed = self.settle(&mut batch, shared, false);
+            }
+            if batch.len() > 1 && is_for_now(&failed) {
                 // Most often the disk is full. What only looks, or is small, need not share the fate of the rest.
                 for command in batch.drain(..) {
                     let mut alone = vec![command];
-                    failed = self.settle(&mut alone, shared);
+                    failed = self.settle(&mut alone, shared, false);
                     shared.answer(alone, failed.as_ref().map(ToString::to_string));
                 }
             }
@@ -184,20 +231,29 @@ impl Writer {
                 std::mem::replace(&mut batch, Vec::with_capacity(BATCH_MAX)),
                 failed.as_ref().map(ToString::to_string),
             );
-            if let Err(StoreError::Damaged(error)) = shared.log.after_commit(&self.db) {
-                (shared.fatal)(&error);
-            }
+            self.move_log(shared);
+        }
+    }
+
+    fn move_log(&self, shared: &Shared) {
+        if let Err(StoreError::Damaged(error)) = shared.log.after_commit(&self.db) {
+            (shared.fatal)(&error);
         }
     }
 
     /// Commits what the commands want, all or nothing; says why if it was nothing.
-    fn settle(&mut self, batch: &mut Batch, shared: &Shared) -> Option<StoreError> {
+    fn settle(&mut self, batch: &mut Batch, shared: &Shared, may_sweep: bool) -> Option<StoreError> {
         let start = Instant::now();
+        if batch.len() >= BUSY {
+            self.busy_at = Some(start);
+        }
+        self.sweeps = may_sweep && self.redo.should_tidy(self.is_in_a_rush());
         let failed = self.commit(batch).err();
         match &failed {
             None => {
                 self.delivering.commit();
                 self.polling.commit();
+                self.redo.commit();
                 self.hand_out.commit();
                 shared.observer.committed(&self.effects);
             }
@@ -226,7 +282,37 @@ impl Writer {
         self.finish()
     }
 
+    /// At the end nothing need be behind. If it fails, the next start finds it.
+    fn sweep_all(&mut self, shared: &Shared) {
+        loop {
+            match self.sweep_apart() {
+                Ok(true) => self.move_log(shared),
+                Ok(false) => return,
+                Err(error) => {
+                    tracing::warn!(%error, "The last changes of tasks stay in the redo table until the next start");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Sweeps in a transaction of its own, and says whether any rows are left.
+    fn sweep_apart(&mut self) -> Result<bool, StoreError> {
+        self.statement("BEGIN IMMEDIATE")?;
+        let are_left = self.redo.sweep_some(&self.db).map_err(super::failed)?;
+        self.statement("COMMIT")?;
+        self.redo.commit();
+        Ok(are_left)
+    }
+
+    fn is_in_a_rush(&self) -> bool {
+        self.busy_at.is_some_and(|at| at.elapsed() < RUSH)
+    }
+
     fn finish(&mut self) -> Result<(), StoreError> {
+        if self.sweeps {
+            self.redo.tidy(&self.db, self.is_in_a_rush()).map_err(super::failed)?;
+        }
         self.save_counts().map_err(super::failed)?;
         self.statement("COMMIT")
     }
@@ -234,7 +320,7 @@ impl Writer {
     /// Runs one command so that its failure takes back its own writes and not its neighbours'.
     fn run_alone(&mut self, command: &mut dyn Command) -> Result<(), StoreError> {
         let counts = self.counts.clone();
-        let (delivering, polling) = (self.delivering.mark(), self.polling.mark());
+        let (delivering, polling, redo) = (self.delivering.mark(), self.polling.mark(), self.redo.mark());
         self.statement("SAVEPOINT command")?;
         if !command.run(self) {
             // SQLite ends a transaction by itself when the disk fails or is full; then nothing can be saved.
@@ -245,6 +331,7 @@ impl Writer {
             self.counts = counts;
             self.delivering.roll_back(delivering);
             self.polling.roll_back(polling);
+            self.redo.roll_back(redo);
             self.ready = Ready::load(&self.db).map_err(super::failed)?;
         }
         self.statement("RELEASE command")
@@ -272,6 +359,7 @@ impl Writer {
         self.counts.clear();
         self.delivering.roll_back(0);
         self.polling.roll_back(0);
+        self.redo.roll_back(0);
         self.hand_out.forget();
         self.ready = Ready::load(&self.db).map_err(super::failed)?;
         Ok(())
@@ -295,24 +383,47 @@ impl Writer {
 
     /// Adds to the journal; answers the new row's number.
     pub fn append(
-        &self,
+        &mut self,
         prev: Option<i64>,
         entries: &[Entry],
-        written: Option<Written>,
+        written: Option<(&str, Option<&[u8]>)>,
         now: Timestamp,
     ) -> Result<i64, StoreError> {
         let events = (!entries.is_empty()).then(|| encoding::write_entries(entries));
-        let (head, body) = written.map_or((None, None), |written| (Some(written.head), written.body));
+        let (head, body) = written.map_or((None, None), |(head, body)| (Some(head), body));
         let mut insert = self
             .db
-            .prepare_cached("INSERT INTO journal (prev, at, events, head, body) VALUES (?1, ?2, ?3, ?4, ?5)")
+            .prepare_cached("INSERT INTO journal (id, prev, at, events, head, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")
             .map_err(super::failed)?;
-        insert.insert(params![prev, now.0, events, head, body.as_deref()]).map_err(super::failed)
+        let id = self.next_row;
+        insert.execute(params![id, prev, now.0, events, head, body]).map_err(super::failed)?;
+        self.next_row += 1;
+        Ok(id)
     }
 
     /// Loads a row that must exist.
     pub fn row(&self, id: TaskId) -> Result<Row, StoreError> {
-        row::load(&self.db, id).map_err(super::failed)?.ok_or(StoreError::NotFound)
+        self.row_by_key(id.sort_key())?.filter(|row| row.task.id == id).ok_or(StoreError::NotFound)
+    }
+
+    /// The row with this key, if there is one.
+    pub fn row_by_key(&self, key: i64) -> Result<Option<Row>, StoreError> {
+        match self.redo.get(key) {
+            Some(row) => Ok(Some(Row::clone(&row))),
+            None => row::load_by_key(&self.db, key).map_err(super::failed),
+        }
+    }
+
+    /// Saves what changed of a row; later, if no index is concerned and its head is a new journal row that tells of it. But
+    /// memory is no place for long texts.
+    pub fn save(&mut self, row: &Row, later: bool) -> Result<(), StoreError> {
+        let is_short = row.task.error.as_ref().is_none_or(|error| error.len() <= ERROR_MAX);
+        if later && is_short {
+            return self.redo.put(&self.db, row).map_err(super::failed);
+        }
+        row::update(&self.db, row).map_err(super::failed)?;
+        self.redo.forget(row.task.id.sort_key());
+        Ok(())
     }
 
     /// Saves what a step decided, with everything that belongs to it.
@@ -320,15 +431,16 @@ impl Writer {
         &mut self,
         mut row: Row,
         step: Step,
-        payload: Option<&Payload>,
+        payload: Option<&Written>,
         now: Timestamp,
     ) -> Result<Row, StoreError> {
         self.hand_out.heard(now);
         let before = row.task;
         row.task = step.task;
         let kept = payload.filter(|_| matches!(step.keep, Keep::Answer | Keep::Result | Keep::Progress));
-        if !step.log.is_empty() || kept.is_some() {
-            row.head = self.append(Some(row.head), &step.log, kept.map(encoding::write_payload), now)?;
+        let is_told = !step.log.is_empty() || kept.is_some();
+        if is_told {
+            row.head = self.append(Some(row.head), &step.log, kept.map(Written::parts), now)?;
         }
         match step.keep {
             Keep::Nothing => {}
@@ -344,7 +456,7 @@ impl Writer {
             row.delivery = Some(Delivery::due(now));
             self.plan_delivery(row.task.id, now)?;
         }
-        row::update(&self.db, &row).map_err(super::failed)?;
+        self.save(&row, is_told && row::are_indexed_alike(&before, &row.task))?;
         self.polled(&before, &row.task)?;
         self.moved(&before, &row)?;
         Ok(row)
@@ -387,6 +499,7 @@ impl Writer {
         let task = &row.task;
         self.count(task.team, task.state, 1);
         self.effects.ended.extend(Ended::of(task));
+        self.may_go(row)?;
         if let State::Pending { since } = task.state {
             let place = Place { rank: -i64::from(task.priority), since: since.0, key: task.id.sort_key() };
             self.ready.add(task.team, row.host, place);
@@ -395,6 +508,24 @@ impl Writer {
         if let Some(at) = task.state.timer() {
             self.set_timer(at, task.id.sort_key())?;
         }
+        Ok(())
+    }
+
+    /// Notes for retention when a task ended, as soon as nothing has to be done for it any more.
+    pub fn may_go(&self, row: &Row) -> Result<(), StoreError> {
+        let Some(at) = row.task.completed_at().filter(|_| !row.is_delivering()) else { return Ok(()) };
+        let mut insert =
+            self.db.prepare_cached("INSERT OR IGNORE INTO ended (at, key) VALUES (?1, ?2)").map_err(super::failed)?;
+        insert.execute([at.0, row.task.id.sort_key()]).map_err(super::failed)?;
+        Ok(())
+    }
+
+    /// It may not, for now or because it is gone.
+    pub fn may_not_go(&self, row: &Row) -> Result<(), StoreError> {
+        let Some(at) = row.task.completed_at() else { return Ok(()) };
+        let mut delete =
+            self.db.prepare_cached("DELETE FROM ended WHERE at = ?1 AND key = ?2").map_err(super::failed)?;
+        delete.execute([at.0, row.task.id.sort_key()]).map_err(super::failed)?;
         Ok(())
     }
 
@@ -430,6 +561,8 @@ impl Writer {
         let mut delete = self.db.prepare_cached("DELETE FROM task WHERE key = ?1").map_err(super::failed)?;
         delete.execute([key]).map_err(super::failed)?;
         drop(delete);
+        self.may_not_go(row)?;
+        self.redo.forget(key);
         self.count(row.task.team, row.task.state, -1);
         Ok(())
     }

@@ -41,14 +41,15 @@ macro_rules! label {
 label! {
     /// A route, by its template; never by the path that was asked for.
     Route, "route":
+    // The busiest first: a path is compared with one after the other.
     Tasks = "/v1/tasks",
+    Callback = "/v1/callbacks/{callbackId}",
     Task = "/v1/tasks/{id}",
     TaskCancel = "/v1/tasks/{id}/cancel",
     TaskEvents = "/v1/tasks/{id}/events",
     TaskStream = "/v1/tasks/{id}/stream",
     TaskRetry = "/v1/tasks/{id}/retry",
     TaskWebhookResend = "/v1/tasks/{id}/webhook/resend",
-    Callback = "/v1/callbacks/{callbackId}",
     Signal = "/v1/signals/{token}",
     Tokens = "/v1/tokens",
     Token = "/v1/tokens/{id}",

@@ -86,11 +86,19 @@ async fn behind_a_pooler_in_transaction_mode_everything_works() {
     load.stop().await;
     assert_none(&world.settle_serving().await);
     let pick_up = slowest_pick_up(&world).await;
+    assert!((0..2).all(|node| keeps_statements(&cluster, node) == Some(false)), "the pooler was not noticed");
     println!("T19: the slowest of a hundred calls was made {pick_up} ms after its creation");
     // On a busy machine the clock decides nothing.
     let limit = if large() { 1_500 } else { 20_000 };
     assert!(pick_up < limit, "a call was made only {pick_up} ms after its creation");
     cluster.stop().await;
+}
+
+/// Whether the node found that its sessions are its own; none if it did not say.
+fn keeps_statements(cluster: &Cluster, node: usize) -> Option<bool> {
+    let (own, shared) =
+        (cluster.said(node, "sessions keep statements"), cluster.said(node, "sessions keep no statements"));
+    (own + shared > 0).then_some(own > 0)
 }
 
 /// How long after its creation the slowest of the first calls came, but for one in a hundred.
@@ -134,6 +142,7 @@ async fn nodes_whose_clocks_are_an_hour_apart_go_by_the_databases_time() {
     // No attempt before its time, no wait that ends early or late, by the clock of whoever looks from outside.
     assert_none(&world.settle_serving().await);
     let dead: usize = (0..2).map(|node| cluster.said(node, "took this one for dead")).sum();
+    assert!((0..2).all(|node| keeps_statements(&cluster, node) == Some(true)), "a session of its own was not noticed");
     assert_eq!(dead, 0, "a node was taken for dead because of its clock");
     cluster.stop().await;
 }
