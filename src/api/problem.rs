@@ -122,6 +122,10 @@ impl From<StoreError> for Problem {
             ),
             StoreError::LastOwner => Self::new(StatusCode::CONFLICT, "A team needs an owner"),
             StoreError::Overloaded => Self::unavailable(),
+            StoreError::Unreadable(_) => {
+                tracing::error!(%error, "A request could not be served");
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "What is stored of this task cannot be read")
+            }
             StoreError::Taken | StoreError::Unavailable(_) | StoreError::Damaged(_) => {
                 tracing::warn!(%error, "A request could not be served");
                 Self::unavailable()

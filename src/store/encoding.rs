@@ -323,11 +323,11 @@ pub(super) fn to_json(value: &impl Serialize) -> String {
 
 /// Reads what [`to_json`] wrote.
 pub(super) fn from_json<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, StoreError> {
-    serde_json::from_str(text).map_err(|error| StoreError::Unavailable(format!("a stored row cannot be read: {error}")))
+    serde_json::from_str(text).map_err(|error| StoreError::Unreadable(error.to_string()))
 }
 
 fn broken(what: &str) -> StoreError {
-    StoreError::Unavailable(format!("a stored row holds no valid {what}"))
+    StoreError::Unreadable(format!("it holds no valid {what}"))
 }
 
 #[derive(Serialize, Deserialize)]

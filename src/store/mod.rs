@@ -55,6 +55,9 @@ pub enum StoreError {
     /// The store cannot be read or written just now; nothing was acknowledged.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
+    /// What is stored of one task cannot be read: it was damaged, or written by something else. Other tasks are not concerned.
+    #[error("a stored task cannot be read: {0}")]
+    Unreadable(String),
     /// The disk cannot be trusted any more: a sync failed, or a page is damaged. The process should end and recover.
     #[error("the store's disk failed: {0}")]
     Damaged(String),

@@ -1,4 +1,4 @@
-//! A real PostgreSQL server from the system's packages, in a folder of its own, that ends with the test.
+//! A real PostgreSQL server, in a folder of its own, that ends with the test.
 //!
 //! It keeps every promise of durability, as a server of production does: a test that ran on less would prove less.
 
@@ -247,23 +247,25 @@ fn is_root() -> bool {
     id.stdout.trim_ascii() == b"0"
 }
 
-/// A program of the newest server that is installed.
+/// A client's program, of the system's newest version.
 fn tool(name: &str) -> Command {
-    Command::new(programs().join(name))
+    Command::new(packaged().join(name))
 }
 
-/// The same, as a user whom the server accepts, and gone when the test is.
+/// A server's program, as a user whom the server accepts, and gone when the test is. It is of the version that the environment
+/// names the folder of, or else of the system's newest.
 fn as_user(name: &str) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL"]);
     if is_root() {
         command.args(["--reuid", USER, "--regid", USER, "--init-groups"]);
     }
-    command.arg(programs().join(name)).current_dir(std::env::temp_dir());
+    let folder = std::env::var_os("AQ_TEST_POSTGRES").map_or_else(|| packaged().to_owned(), PathBuf::from);
+    command.arg(folder.join(name)).current_dir(std::env::temp_dir());
     command
 }
 
-fn programs() -> &'static Path {
+fn packaged() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
         let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();

@@ -96,9 +96,9 @@ async fn the_next_address_is_tried_when_one_does_not_answer() {
 async fn a_kept_connection_that_the_target_closed_is_replaced_unnoticed() {
     let server = Server::start(|_| Reply::close("HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nx")).await;
     let caller = caller(&[]);
-    for _ in 0..3 {
+    for number in 1..=3 {
         caller.client.call(1, caller.canary(&server.url("127.0.0.1", "/"))).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(80)).await;
+        server.closed(number).await;
     }
     assert_eq!(server.seen().len(), 3, "each request was seen exactly once");
     assert_eq!(server.connections(), 3);

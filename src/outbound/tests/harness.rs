@@ -71,6 +71,8 @@ pub struct Server {
     pub addr: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
     accepted: Arc<AtomicUsize>,
+    /// How many of them were closed.
+    closed: Arc<AtomicUsize>,
     script: Script,
 }
 
@@ -95,7 +97,10 @@ impl Server {
                 }
                 let server = accepting.clone();
                 let connection = server.count();
-                tokio::spawn(async move { server.serve(stream, connection).await });
+                tokio::spawn(async move {
+                    server.serve(stream, connection).await;
+                    server.closed.fetch_add(1, Ordering::SeqCst);
+                });
             }
         });
         server
@@ -103,7 +108,7 @@ impl Server {
 
     /// A target whose connections are accepted elsewhere.
     pub fn unbound(addr: SocketAddr, script: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
-        Self { addr, seen: Arc::default(), accepted: Arc::default(), script: Arc::new(script) }
+        Self { addr, seen: Arc::default(), accepted: Arc::default(), closed: Arc::default(), script: Arc::new(script) }
     }
 
     pub fn count(&self) -> usize {
@@ -112,6 +117,13 @@ impl Server {
 
     pub fn connections(&self) -> usize {
         self.accepted.load(Ordering::SeqCst)
+    }
+
+    /// Waits until this target has closed so many connections.
+    pub async fn closed(&self, number: usize) {
+        while self.closed.load(Ordering::SeqCst) < number {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 
     pub fn seen(&self) -> Vec<Seen> {

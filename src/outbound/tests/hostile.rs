@@ -88,7 +88,7 @@ async fn targets_that_keep_large_answers_going_hold_up_no_other_team() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let late = call(1, &quick, Duration::from_millis(300)).await;
-    assert_eq!(late.unwrap_err(), CallError::TimedOut { sent: true });
+    assert!(matches!(late.unwrap_err(), CallError::TimedOut { .. }));
     let answer = call(2, &quick, LONG).await.unwrap();
     assert_eq!((answer.body.len(), rooms.held()), (100_000, (2 << 20) + 100_000));
     drop(answer);

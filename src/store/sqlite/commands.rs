@@ -7,13 +7,15 @@ use super::writer::Writer;
 use super::{failed, queries};
 use crate::store::encoding::{self, Written};
 use crate::store::{
-    Capacity, Claimed, ClaimedDelivery, Created, IDEMPOTENCY_MS, Idempotency, LATE_BODY_MAX, NewTask, StoreError,
-    Sweep, TaskRecord,
+    Capacity, Claimed, ClaimedDelivery, Created, IDEMPOTENCY_MS, Idempotency, LATE_BODY_MAX, NewTask, StoreError, Sweep,
 };
 use crate::task::{
-    self, Delivery, DeliveryOutcome, DeliveryStatus, Entry, Event, Late, Refusal, State, Task, TaskId, TeamId,
+    self, Answer, Delivery, DeliveryOutcome, DeliveryStatus, Entry, Event, Late, Refusal, State, Task, TaskId, TeamId,
     Timestamp, Why,
 };
+
+/// What a task says of itself if the store was damaged where it is.
+const UNREADABLE: &str = "What is stored of this task cannot be read any more; the store's file was damaged";
 
 impl Writer {
     /// `head` is the request's, as it is stored: made beforehand, because everybody waits for the writer.
@@ -156,10 +158,22 @@ impl Writer {
             let step = task::step(&row.task, &Event::Claimed { lease_until }, now).map_err(|_| out_of_step(key))?;
             let row = self.apply(row, step, None, now)?;
             capacity.enter(row.task.team, host, 1);
-            let request = queries::request(&self.db, row.request)?;
-            claimed.push(Claimed { task: row.task, request, host, key_number: row.key_number });
+            match queries::request(&self.db, row.request) {
+                Ok(request) => claimed.push(Claimed { task: row.task, request, host, key_number: row.key_number }),
+                Err(StoreError::Unreadable(why)) => self.give_up(row, &why, now)?,
+                Err(error) => return Err(error),
+            }
         }
         Ok(claimed)
+    }
+
+    /// Ends a claimed task whose request cannot be read: it must not keep all others waiting, now and after each start.
+    fn give_up(&mut self, row: Row, why: &str, now: Timestamp) -> Result<(), StoreError> {
+        tracing::error!(task = %row.task.id.0, why, "A task's request cannot be read; the task fails");
+        let answer = Answer::Forbidden { error: UNREADABLE.to_owned() };
+        let event = Event::Answered { attempt: row.task.attempt, answer, duration_ms: 0 };
+        let step = task::step(&row.task, &event, now).map_err(|_| out_of_step(row.task.id.sort_key()))?;
+        self.apply(row, step, None, now).map(drop)
     }
 
     pub(super) fn void_claims(&mut self, now: Timestamp) -> Result<usize, StoreError> {
@@ -231,18 +245,32 @@ impl Writer {
     ) -> Result<Vec<ClaimedDelivery>, StoreError> {
         let mut claimed = Vec::new();
         for (at, key) in self.due_deliveries(limit, now)? {
-            match self.record(key)? {
-                Some(record) => {
-                    let delivery = record.delivery.unwrap_or(Delivery::due(now));
-                    claimed.push(ClaimedDelivery { record, delivery });
-                }
-                None => self.unplan_delivery(key, Timestamp(at)).map_err(failed)?,
+            if self.row_by_key(key)?.is_none() {
+                self.unplan_delivery(key, Timestamp(at)).map_err(failed)?;
             }
-        }
-        for claim in &claimed {
-            self.delivering.take(claim.record.task.id.sort_key());
+            claimed.extend(self.claim_delivery(key, now)?);
         }
         Ok(claimed)
+    }
+
+    /// Takes a task's due webhook in hand; nothing if the task is gone, or if what the webhook would tell cannot be read:
+    /// it is never delivered then.
+    pub(super) fn claim_delivery(&mut self, key: i64, now: Timestamp) -> Result<Option<ClaimedDelivery>, StoreError> {
+        let Some(row) = self.row_by_key(key)? else { return Ok(None) };
+        let (id, delivery) = (row.task.id, row.delivery.unwrap_or(Delivery::due(now)));
+        match queries::complete(&self.db, row) {
+            Ok(record) => {
+                self.delivering.take(key);
+                Ok(Some(ClaimedDelivery { record, delivery }))
+            }
+            Err(StoreError::Unreadable(why)) => {
+                tracing::error!(task = %id.0, why, "What a webhook is to tell cannot be read; it is not delivered");
+                let outcome = DeliveryOutcome { status_code: None, error: Some(UNREADABLE.to_owned()), hopeless: true };
+                self.finish_delivery(id, delivery, &outcome, now)?;
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn due_deliveries(&self, limit: usize, now: Timestamp) -> Result<Vec<(i64, i64)>, StoreError> {
@@ -315,11 +343,6 @@ impl Writer {
         row.delivery = Some(again);
         self.save(&row, false)?;
         Ok(again)
-    }
-
-    /// A task with all that can be read back of it.
-    pub(super) fn record(&self, key: i64) -> Result<Option<TaskRecord>, StoreError> {
-        self.row_by_key(key)?.map(|row| queries::complete(&self.db, row)).transpose()
     }
 
     pub(super) fn next_delivery(&mut self) -> Result<Option<Timestamp>, StoreError> {

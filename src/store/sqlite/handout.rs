@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::writer::Writer;
 use crate::store::{Claimed, ClaimedDelivery, DeliveryTaker, StoreError, TaskTaker};
-use crate::task::{Delivery, TaskId, Timestamp};
+use crate::task::{TaskId, Timestamp};
 
 /// Who takes work on, and what the batch under way has for them.
 #[derive(Default)]
@@ -122,10 +122,7 @@ impl Writer {
                 continue;
             }
             // A later command of the batch may have removed the task.
-            let Some(record) = self.record(id.sort_key())? else { continue };
-            let delivery = record.delivery.unwrap_or(Delivery::due(self.hand_out.now));
-            claimed.push(ClaimedDelivery { record, delivery });
-            self.delivering.take(id.sort_key());
+            claimed.extend(self.claim_delivery(id.sort_key(), self.hand_out.now)?);
         }
         Ok(claimed)
     }

@@ -378,6 +378,14 @@ fn failed(error: rusqlite::Error) -> StoreError {
     if index {
         return StoreError::Unavailable(format!("{error}; is the disk full?"));
     }
+    if matches!(
+        error,
+        rusqlite::Error::FromSqlConversionFailure(..)
+            | rusqlite::Error::InvalidColumnType(..)
+            | rusqlite::Error::IntegralValueOutOfRange(..)
+    ) {
+        return StoreError::Unreadable(error.to_string());
+    }
     // A failed sync must never be tried again: the kernel may have dropped the pages, and a second sync would report
     // success.
     match error.sqlite_error_code() {

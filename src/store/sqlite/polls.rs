@@ -46,11 +46,25 @@ impl Writer {
                 continue;
             }
             *calls += 1;
-            self.polling.take(key);
-            let (host, answer) = (row.host, queries::payload(&self.db, row.answer)?);
-            claimed.push(ClaimedPoll { record: queries::complete(&self.db, row)?, answer, host });
+            let id = row.task.id;
+            match self.poll_of(row) {
+                Ok(poll) => {
+                    self.polling.take(key);
+                    claimed.push(poll);
+                }
+                Err(StoreError::Unreadable(why)) => {
+                    tracing::error!(task = %id.0, why, "What a task asks for cannot be read; it is polled no more");
+                    self.unplan_poll(at, key)?;
+                }
+                Err(error) => return Err(error),
+            }
         }
         Ok(claimed)
+    }
+
+    fn poll_of(&self, row: Row) -> Result<ClaimedPoll, StoreError> {
+        let (host, answer) = (row.host, queries::payload(&self.db, row.answer)?);
+        Ok(ClaimedPoll { record: queries::complete(&self.db, row)?, answer, host })
     }
 
     fn put_off(&mut self, mut row: Row, at: i64, now: Timestamp) -> Result<(), StoreError> {

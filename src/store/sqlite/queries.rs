@@ -104,7 +104,8 @@ pub(super) fn payload(db: &Connection, id: Option<i64>) -> Result<Option<Payload
 
 fn written(db: &Connection, id: i64) -> Result<(String, Option<Vec<u8>>), StoreError> {
     let mut select = db.prepare_cached("SELECT head, body FROM journal WHERE id = ?1").map_err(failed)?;
-    select.query_row([id], |row| Ok((row.get(0)?, row.get(1)?))).map_err(failed)
+    let found = select.query_row([id], |row| Ok((row.get(0)?, row.get(1)?))).optional().map_err(failed)?;
+    found.ok_or_else(|| StoreError::Unreadable(format!("journal row {id} is missing")))
 }
 
 pub(super) fn list(db: &Connection, query: ListQuery, known: Known) -> Result<Page, StoreError> {

@@ -1,6 +1,7 @@
 //! What the embedded store promises beyond the contract: privacy, one owner, durability in groups, and room.
 
 mod behind;
+mod damaged;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

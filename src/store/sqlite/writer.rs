@@ -58,7 +58,10 @@ where
 {
     fn run(&mut self, writer: &mut Writer) -> bool {
         let outcome = (self.act)(writer);
-        let sound = !matches!(outcome, Err(StoreError::Unavailable(_) | StoreError::Damaged(_)));
+        let broken = |error: &StoreError| {
+            matches!(error, StoreError::Unavailable(_) | StoreError::Unreadable(_) | StoreError::Damaged(_))
+        };
+        let sound = !outcome.as_ref().is_err_and(broken);
         self.outcome = Some(outcome);
         sound
     }

@@ -294,3 +294,26 @@ async fn a_row_with_a_long_error_is_never_behind() {
         assert_eq!(store.behind.len(), behind, "after an error of {length}");
     }
 }
+
+/// What a commit carries along beside its own must not be why it is refused, as where the disk is nearly full.
+#[tokio::test]
+async fn nobody_is_refused_because_of_a_sweep() {
+    let folder = Folder::new();
+    let store = folder.sweeping();
+    let mut ids = Vec::new();
+    for n in 0..30 {
+        ids.push(waiting(&store, n).await);
+    }
+    let no_room = |writer: &mut writer::Writer| {
+        let sql = "CREATE TEMP TRIGGER no_room BEFORE UPDATE ON task BEGIN SELECT RAISE(FAIL, 'no room'); END";
+        writer.db.execute_batch(sql).map_err(failed)
+    };
+    store.writer.run(no_room).await.unwrap();
+    for id in &ids {
+        complete(&store, *id).await;
+    }
+    assert_eq!(store.behind.len(), ids.len(), "some were swept");
+    let again = folder.killed("killed.db");
+    assert_eq!(again.counts().await.unwrap().get(&Status::Completed), Some(&ids.len().try_into().unwrap()));
+    store.writer.run(|writer| writer.db.execute_batch("DROP TRIGGER no_room").map_err(failed)).await.unwrap();
+}
