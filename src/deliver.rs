@@ -73,7 +73,15 @@ impl Deliverer {
         };
         while !stop.is_cancelled() {
             let mut woken = pin!(self.wake.notified());
-            let mut rest = pin!(tokio::time::sleep(self.look(&desk).await));
+            let mut look = pin!(self.look(&desk));
+            // What other commits hand in meanwhile does not wait for a store that takes its time.
+            let pause = loop {
+                tokio::select! {
+                    Some(claims) = handed.recv() => start(claims),
+                    pause = &mut look => break pause,
+                }
+            };
+            let mut rest = pin!(tokio::time::sleep(pause));
             loop {
                 tokio::select! {
                     Some(claims) = handed.recv() => start(claims),

@@ -83,16 +83,24 @@ impl Dispatcher {
     /// Works until `stop`; then takes on no more and waits for the calls under way. Where the grip on them is lost, calls
     /// that were not sent yet are given back uncounted.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        let (desk, mut handed) = Desk::new(self.max_in_flight, self.max_per_host);
+        let (desk, mut handed) = Desk::new(self.max_in_flight, self.max_per_host, self.grip.clone());
         let calls = TaskTracker::new();
-        let start = |claims: Vec<Claimed>| {
+        let start = |(claims, grip): (Vec<Claimed>, CancellationToken)| {
             for claim in claims {
-                self.start(claim, &desk, &calls);
+                self.start(claim, &desk, &calls, grip.clone());
             }
         };
         while !stop.is_cancelled() {
             let mut woken = pin!(self.wake.notified());
-            let mut rest = pin!(tokio::time::sleep(self.look(&desk).await));
+            let mut look = pin!(self.look(&desk));
+            // What other commits hand in meanwhile does not wait for a store that takes its time.
+            let pause = loop {
+                tokio::select! {
+                    Some(claims) = handed.recv() => start(claims),
+                    pause = &mut look => break pause,
+                }
+            };
+            let mut rest = pin!(tokio::time::sleep(pause));
             loop {
                 tokio::select! {
                     Some(claims) = handed.recv() => start(claims),
@@ -125,8 +133,8 @@ impl Dispatcher {
         }
     }
 
-    fn start(self: &Arc<Self>, claim: Claimed, desk: &Arc<Desk>, calls: &TaskTracker) {
-        let (dispatcher, desk, give_up) = (self.clone(), desk.clone(), self.grip.current());
+    fn start(self: &Arc<Self>, claim: Claimed, desk: &Arc<Desk>, calls: &TaskTracker, give_up: CancellationToken) {
+        let (dispatcher, desk) = (self.clone(), desk.clone());
         // Boxed: a call's state is some kilobytes, which spawning would move from place to place.
         calls.spawn(Box::pin(async move {
             dispatcher.perform(&claim, &give_up).await;

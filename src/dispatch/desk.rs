@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
+use super::Grip;
 use crate::store::{Capacity, Claimed, HostId, Taker};
 use crate::task::TeamId;
 
@@ -22,8 +24,12 @@ pub(super) struct Desk {
     slots: usize,
     per_host: usize,
     reserve: usize,
-    handed: mpsc::UnboundedSender<Vec<Claimed>>,
+    grip: Arc<Grip>,
+    handed: mpsc::UnboundedSender<Handed>,
 }
+
+/// What was claimed, and the grip that the node had on it then: if it has let go since, others may have taken it up.
+type Handed = (Vec<Claimed>, CancellationToken);
 
 /// The calls under way, as far as they are bounded.
 #[derive(Default)]
@@ -35,7 +41,7 @@ struct Busy {
 
 impl Desk {
     /// With room for `slots` calls, and for `per_host` to one host. What is handed in comes out of the receiver.
-    pub fn new(slots: usize, per_host: usize) -> (Arc<Self>, mpsc::UnboundedReceiver<Vec<Claimed>>) {
+    pub fn new(slots: usize, per_host: usize, grip: Arc<Grip>) -> (Arc<Self>, mpsc::UnboundedReceiver<Handed>) {
         let (handed, receiver) = mpsc::unbounded_channel();
         let desk = Self {
             busy: Mutex::default(),
@@ -44,6 +50,7 @@ impl Desk {
             slots,
             per_host,
             reserve: slots / RESERVED,
+            grip,
             handed,
         };
         (Arc::new(desk), receiver)
@@ -98,7 +105,7 @@ impl Taker<Capacity, Claimed> for Desk {
         drop(busy);
         if !claimed.is_empty() {
             // The loop outlives its last claim.
-            let _ = self.handed.send(claimed);
+            let _ = self.handed.send((claimed, self.grip.current()));
         }
     }
 }
@@ -120,6 +127,10 @@ mod tests {
     const ONE: TeamId = TeamId(1);
     const TWO: TeamId = TeamId(2);
 
+    fn desk(slots: usize, per_host: usize) -> (Arc<Desk>, mpsc::UnboundedReceiver<Handed>) {
+        Desk::new(slots, per_host, Arc::new(Grip::new(CancellationToken::new())))
+    }
+
     fn claims(team: TeamId, count: u16) -> Vec<Claimed> {
         let claim = |n| {
             let new = contract::new(team, n);
@@ -130,13 +141,13 @@ mod tests {
 
     #[test]
     fn an_eighth_is_reserved_and_nothing_of_a_few() {
-        let reserved = |slots| Desk::new(slots, 4).0.room().reserve;
+        let reserved = |slots| desk(slots, 4).0.room().reserve;
         assert_eq!([1, 2, 7, 8, 16, 256].map(reserved), [0, 0, 0, 1, 2, 32]);
     }
 
     #[test]
     fn room_is_told_by_host_and_team() {
-        let (desk, _handed) = Desk::new(16, 4);
+        let (desk, _handed) = desk(16, 4);
         desk.take(claims(ONE, 3));
         desk.take(claims(TWO, 1));
         desk.leave(ONE, HostId(2));
@@ -150,7 +161,7 @@ mod tests {
 
     #[test]
     fn a_call_that_ends_is_told_of_if_somebody_may_have_been_passed_over() {
-        let (desk, _handed) = Desk::new(16, 99);
+        let (desk, _handed) = desk(16, 99);
         desk.take(claims(ONE, 13));
         assert!(!desk.leave(ONE, HostId(0)), "there are slots for everybody");
         desk.take(claims(ONE, 2));
@@ -161,11 +172,23 @@ mod tests {
 
     #[test]
     fn whoever_waits_for_the_reserve_is_told_of_anybodys_end() {
-        let (desk, _handed) = Desk::new(16, 99);
+        let (desk, _handed) = desk(16, 99);
         desk.take(claims(ONE, 14));
         desk.take(claims(TWO, 1));
         assert!(desk.leave(TWO, HostId(0)));
         desk.take(claims(TWO, 2));
         assert!(desk.leave(ONE, HostId(0)), "no slot is free");
+    }
+
+    #[test]
+    fn what_was_claimed_is_held_by_the_grip_of_that_time() {
+        let grip = Arc::new(Grip::new(CancellationToken::new()));
+        let (desk, mut handed) = Desk::new(16, 4, grip.clone());
+        desk.take(claims(ONE, 1));
+        // It is picked up only after the node has let go.
+        grip.let_go();
+        desk.take(claims(TWO, 1));
+        let held = [(); 2].map(|()| !handed.try_recv().unwrap().1.is_cancelled());
+        assert_eq!(held, [false, true]);
     }
 }

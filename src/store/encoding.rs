@@ -323,7 +323,9 @@ pub(super) fn to_json(value: &impl Serialize) -> String {
 
 /// Reads what [`to_json`] wrote.
 pub(super) fn from_json<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, StoreError> {
-    serde_json::from_str(text).map_err(|error| StoreError::Unreadable(error.to_string()))
+    // Its own words may quote what is stored, which is for no log.
+    let told = |error: serde_json::Error| format!("{:?} error in JSON at column {}", error.classify(), error.column());
+    serde_json::from_str(text).map_err(|error| StoreError::Unreadable(told(error)))
 }
 
 fn broken(what: &str) -> StoreError {

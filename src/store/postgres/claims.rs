@@ -143,6 +143,7 @@ impl Postgres {
         }
         let bodies = session.finish(&mut batch, self.shared.part(PART_OF_ACTS)).await?;
         self.shared.observer.committed(&batch.effects);
+        self.still_claims(node)?;
         let claim = |id: TaskId| {
             let row = batch.row(id)?;
             let request = record(row, &bodies)?.request;
@@ -232,6 +233,7 @@ impl Postgres {
             batch.want_record(row);
         }
         let bodies = session.finish(&mut batch, self.shared.part(PART_OF_ACTS)).await?;
+        self.still_claims(node)?;
         let drained = due.len() < limit;
         self.shared.hand_out.webhooks_drained.store(drained, Ordering::Release);
         let claims = due.iter().filter_map(|(_, id)| rows.get(&TaskId(*id))).map(|row| claim_of(row, &bodies));
@@ -275,6 +277,7 @@ impl Postgres {
         }
         let bodies = session.finish(&mut batch, self.shared.part(PART_OF_ACTS)).await?;
         self.shared.observer.committed(&batch.effects);
+        self.still_claims(node)?;
         let claim = |id: TaskId| {
             let row = batch.row(id)?;
             let answer = row.answer.and_then(|seq| bodies.get(&(id, seq)).cloned());
@@ -288,6 +291,12 @@ impl Postgres {
 
     fn claims(&self) -> Result<i64, StoreError> {
         self.shared.me.claims().ok_or_else(|| away("this node is not heard by the others"))
+    }
+
+    /// Whether what this node claimed is its own when it hears of it. If the answer took longer than its word holds, others may
+    /// have taken it up; where they have not, it is given back as a stranger.
+    fn still_claims(&self, node: i64) -> Result<(), StoreError> {
+        if self.claims()? == node { Ok(()) } else { Err(away("others took this node for dead while it claimed")) }
     }
 
     /// Rows by id, without locking them.

@@ -67,8 +67,8 @@ impl Shared {
         i32::try_from(self.me.id() % NODES).unwrap_or_default() * PARTS_OF_A_NODE + writer
     }
 
-    fn promise(&self, batch: &mut Batch) -> Promised<'_> {
-        match self.me.claims() {
+    fn promise(&self, batch: &mut Batch, node: Option<i64>) -> Promised<'_> {
+        match node {
             Some(node) => self.hand_out.promise(batch, node, self.dispatchers.load(Ordering::Acquire)),
             None => self.hand_out.nothing(),
         }
@@ -193,10 +193,13 @@ impl Lane {
         load(link, &mut batch, acts).await?;
         let answers: Answers = acts.iter().map(|act| batch.perform(act)).collect();
         let shared = &self.shared;
-        let promise = shared.promise(&mut batch);
+        let node = shared.me.claims();
+        let promise = shared.promise(&mut batch, node);
         match batch.commit(link, shared.part(self.number)).await {
             Ok(bodies) => {
-                let kept = promise.keep(&mut batch, &bodies, &shared.hands);
+                // If the answer took too long, what was claimed may be others' by now. Where it is not, it is given back.
+                let is_ours = node == shared.me.claims();
+                let kept = if is_ours { promise.keep(&mut batch, &bodies, &shared.hands) } else { Ok(()) };
                 shared.observer.committed(&batch.effects);
                 if let Err(error) = kept {
                     tracing::error!(%error, "A webhook cannot be delivered: what it tells cannot be read");

@@ -59,7 +59,11 @@ fn assert_calls_did_not_overlap(world: &crate::harness::world::World) {
         if let (Some(answered), Some(next)) = (call.answered, next)
             && call.status == 200
         {
-            assert!(answered <= next.at + 50, "attempt {} of {} overlaps the next", call.attempt, call.task);
+            let (task, attempt, began, next) = (&call.task, call.attempt, call.at, next.at);
+            assert!(
+                answered <= next + 50,
+                "attempt {attempt} of {task}, {began} to {answered}, overlaps the next, which began at {next}"
+            );
         }
     }
 }
